@@ -1,0 +1,103 @@
+"""The value L_val(theta(w)) and its exact gradient in the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_torch_array
+
+from .models.fit import Fit
+from .problem import Array, Problem
+from .selection import to_numpy
+
+
+def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
+    """L_val(theta(w)) and the plain partial derivatives dL_val/dw_i, exact to solver precision.
+
+    With g = grad L_val(theta(w)) and H the lower-level Hessian, the implicit function theorem gives
+
+        dL_val/dw_i = -grad l_i(theta(w))' H^-1 g            (theory.md, "closed form")
+
+    Parameters
+    ----------
+    problem : a `Problem` whose model can be solved (`Ridge`, `Logistic`).
+    weights : (N,), non-negative, finite, not all zero; taken as given, not normalised.
+
+    Returns
+    -------
+    value : L_val, a float for NumPy, a 0-d tensor for torch.
+    grad : (N,), neither projected on the simplex nor multiplied by w.
+
+    Raises
+    ------
+    ValueError : for weights of another shape, negative, not finite, or all zero; or where the lower
+        level has no minimiser (separable data at mu = 0).
+    TypeError : for a model without an exact re-fit.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.array([[1.0], [1.0]]), np.array([0.0, 2.0])
+    >>> problem = bdt.Problem(bdt.Ridge(mu=1.0), train=(X, y), val=(X[:1], y[:1]))
+    >>> value, grad = bdt.hypergradient(problem, np.array([0.5, 0.5]))
+    >>> value, grad.tolist()                   # theta = 2 w_2 / (w_1 + w_2 + mu) = 0.5
+    (0.125, [-0.125, 0.375])
+    """
+    if not hasattr(problem.model, "fit"):
+        raise TypeError(
+            f"{problem.model!r} has no exact re-fit; needed a model with `fit`, such as Ridge or "
+            "Logistic; try learn_weights with Penalty or BMO, which need losses and gradients only"
+        )
+    fit = refit(problem, check_weights(problem, weights))
+    if not fit.converged:
+        raise ValueError(
+            f"the lower level has no exact solution ({fit.message}); needed a minimiser theta(w); "
+            "try a larger mu"
+        )
+    value, grad = value_and_gradient(problem, fit)
+    return (value if is_torch_array(grad) else float(value)), grad
+
+
+def check_weights(problem: Problem, weights: Array) -> Array:
+    """The weights in the problem's array library and dtype, or a ValueError that says what is wrong."""
+    X = problem.train.X
+    xp = array_namespace(X)
+    w = xp.asarray(weights, dtype=X.dtype, device=device(X))
+    if tuple(w.shape) != (problem.N,):
+        raise ValueError(
+            f"weights have shape {tuple(w.shape)}; needed one per training sample, ({problem.N},); "
+            "try numpy.full(N, 1 / N)"
+        )
+    bad = ~(xp.isfinite(w) & (w >= 0))
+    if bool(xp.any(bad)):
+        row = int(np.argmax(to_numpy(bad)))
+        raise ValueError(
+            f"weights have {float(w[row])} at row {row}; needed finite numbers >= 0; "
+            "try softmax of your scores"
+        )
+    if not bool(xp.any(w > 0)):
+        raise ValueError(
+            "weights are all zero; needed at least one positive; try numpy.full(N, 1 / N)"
+        )
+    return w
+
+
+def refit(problem: Problem, w: Array, warm_start: Fit | None = None) -> Fit:
+    """theta(w), ties at mu = 0 decided by the validation data where the model says so."""
+    return problem.model.fit(w, problem.train, warm_start, val=problem.val)
+
+
+def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:
+    """L_val(theta) as a 0-d array and the hypergradient (N,) at a fit."""
+    model, val = problem.model, problem.val
+    xp = array_namespace(problem.train.X)
+    uniform = xp.full((problem.m,), 1.0 / problem.m, dtype=val.X.dtype, device=device(val.X))
+    g = model.weighted_gradient(fit.theta, uniform, val)  # grad L_val, like theta
+    return xp.mean(model.losses(fit.theta, val)), fit.vjp(g)
+
+
+def mean_loss(problem: Problem, theta: Any, data: Any) -> float:
+    """Unpenalised mean loss at theta, a float."""
+    losses = problem.model.losses(theta, data)
+    return float(array_namespace(losses).mean(losses))

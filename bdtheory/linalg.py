@@ -1,0 +1,191 @@
+"""The few factorisations: NumPy through SciPy's LAPACK, torch through torch.linalg.
+
+Only what the models need: a Cholesky factor with a safe fallback, a preconditioned conjugate
+gradient method, and the minimum-norm solution of an equality-constrained least-squares problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.linalg
+from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
+
+from .problem import Array
+
+Solve = Callable[[Array], Array]
+
+
+def solve_spd(H: Array) -> Solve:
+    """b -> H^-1 b for a symmetric positive (semi-)definite H (p, p); b is (p,) or (p, k).
+
+    Cholesky. Where H is singular to rounding, the pseudo-inverse through the eigenvalues instead:
+    then b -> H^+ b, the minimum-norm solution of the consistent system.
+    """
+    try:
+        if is_numpy_array(H):
+            factor = scipy.linalg.cho_factor(H, lower=True, check_finite=False)
+            return lambda b: scipy.linalg.cho_solve(factor, b, check_finite=False)
+        xp = array_namespace(H)
+        L = xp.linalg.cholesky(H)
+        return lambda b: _cholesky_solve(L, b)
+    except Exception as error:  # each library has its own LinAlgError
+        if "LinAlgError" not in type(error).__name__:
+            raise
+    return _solve_semidefinite(H)
+
+
+def solve_general(M: Array) -> Solve:
+    """b -> M^-1 b for a general square M (n, n) and b (n,), by one LU factorisation."""
+    if is_numpy_array(M):
+        lu = scipy.linalg.lu_factor(M, check_finite=False)
+        return lambda b: scipy.linalg.lu_solve(lu, b, check_finite=False)
+    if is_torch_array(M):
+        import torch
+
+        LU, pivots = torch.linalg.lu_factor(M)
+        return lambda b: torch.linalg.lu_solve(LU, pivots, b[:, None])[:, 0]
+    return lambda b: array_namespace(M).linalg.solve(M, b[:, None])[:, 0]
+
+
+def _cholesky_solve(L: Array, b: Array) -> Array:
+    xp, column = array_namespace(L), b.ndim == 1
+    B = b[:, None] if column else b
+    if is_torch_array(L):
+        import torch
+
+        x = torch.cholesky_solve(B, L)
+    else:  # any other array-API library: two general solves, correct though not fast
+        x = xp.linalg.solve(xp.matrix_transpose(L), xp.linalg.solve(L, B))
+    return x[:, 0] if column else x
+
+
+def _solve_semidefinite(H: Array) -> Solve:
+    xp = array_namespace(H)
+    values, Q = xp.linalg.eigh(H)
+    cut = float(xp.max(xp.abs(values))) * H.shape[0] * float(xp.finfo(H.dtype).eps)
+    keep = values > cut
+    inverse = xp.where(keep, 1.0 / xp.where(keep, values, xp.ones_like(values)), 0.0 * values)
+
+    def solve(b: Array) -> Array:
+        c = xp.matrix_transpose(Q) @ b
+        return Q @ (inverse * c if b.ndim == 1 else inverse[:, None] * c)
+
+    return solve
+
+
+class Krylov(NamedTuple):
+    """Result of `conjugate_gradients`: the solution, its steps, and whether the tolerance was met."""
+
+    x: Array
+    steps: int
+    converged: bool
+
+
+def conjugate_gradients(
+    matvec: Solve, b: Array, *, preconditioner: Solve, rtol: float, max_steps: int
+) -> Krylov:
+    """x with ||b - H x|| <= rtol ||b||, for H symmetric positive definite given by its product.
+
+    Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Golub and Van Loan, Alg. 11.5.1).
+    Differences from the textbook:
+    1. the preconditioner's answer is the first step, so an exact preconditioner ends at once;
+    2. a direction of non-positive curvature, or a preconditioner that is not positive, stops the
+       iteration with `converged=False`: the caller factorises anew.
+    """
+    xp = array_namespace(b)
+    x, r = xp.zeros_like(b), b
+    target = rtol * norm(b)
+    z = preconditioner(r)
+    d, rz = z, dot(r, z)
+    for step in range(max_steps):
+        if norm(r) <= target:
+            return Krylov(x, step, True)
+        Hd = matvec(d)
+        curvature = dot(d, Hd)
+        if not (curvature > 0 and rz > 0):
+            return Krylov(x, step, False)
+        alpha = rz / curvature
+        x, r = x + alpha * d, r - alpha * Hd
+        z = preconditioner(r)
+        rz, previous = dot(r, z), rz
+        d = z + (rz / previous) * d
+    return Krylov(x, max_steps, norm(r) <= target)
+
+
+def dot(a: Array, b: Array) -> float:
+    """sum a_k b_k over all entries, as a float."""
+    return float(array_namespace(a).sum(a * b))
+
+
+def norm(a: Array) -> float:
+    """Euclidean norm over all entries, as a float."""
+    return dot(a, a) ** 0.5
+
+
+def add_to_diagonal(H: Array, d: Array) -> Array:
+    """H + diag(d)."""
+    xp = array_namespace(H)
+    return H + d * xp.eye(H.shape[0], dtype=H.dtype, device=device(H))
+
+
+class RowSpace(NamedTuple):
+    """Orthonormal bases of the row space (p, r) and of its complement (p, p - r)."""
+
+    V: np.ndarray
+    Z: np.ndarray
+
+
+def row_space(X: np.ndarray) -> RowSpace:
+    """Bases of the row space of X (n, p) and of its null space, by a singular value decomposition.
+
+    Rows are first scaled to length 1: whether a row counts does not depend on its size. The rank
+    counts singular values above max(n, p) eps times the largest.
+    """
+    n, p = X.shape
+    length = np.max(np.abs(X), axis=1) if len(X) else np.zeros(0)
+    X = X[length > 0] / length[length > 0, None]
+    if len(X) == 0:
+        return RowSpace(np.zeros((p, 0)), np.eye(p))
+    X = X / np.linalg.norm(X, axis=1, keepdims=True)
+    if len(X) > p:  # X = Q R has the row space of R, which is only (p, p)
+        X = scipy.linalg.qr(X, mode="r", check_finite=False)[0][:p]
+    _, s, Vt = scipy.linalg.svd(X, full_matrices=True, check_finite=False)
+    rank = int(np.sum(s > max(n, p) * np.finfo(X.dtype).eps * s[0]))
+    return RowSpace(Vt[:rank].T, Vt[rank:].T)
+
+
+def weighted_least_squares(X: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[Any, RowSpace, Any]:
+    """(c, space, R) with theta = V c the minimum-norm minimiser of sum_i w_i (x_i.theta - y_i)^2.
+
+    All w_i > 0, of any range: the rank comes from the unweighted rows (`row_space`), and the
+    weighted system in the coordinates c, which then has full column rank, is solved by QR with
+    column pivoting on rows sorted by size, which is stable row by row (Cox and Higham 1998). So no
+    positive weight is lost to a tolerance. R: b -> (V'X'WXV)^-1 b, (r,) to (r,).
+    """
+    space = row_space(X)
+    A = np.sqrt(w)[:, None] * (X @ space.V)
+    b = np.sqrt(w) * y
+    order = np.argsort(-np.max(np.abs(A), axis=1, initial=0.0), kind="stable")
+    Q, T, pivot = scipy.linalg.qr(A[order], mode="economic", pivoting=True, check_finite=False)
+
+    def gram_solve(g: np.ndarray) -> np.ndarray:
+        u = scipy.linalg.solve_triangular(T, g[pivot], trans="T", check_finite=False)
+        x = np.empty_like(g)
+        x[pivot] = scipy.linalg.solve_triangular(T, u, check_finite=False)
+        return x
+
+    c = np.zeros(space.V.shape[1], dtype=X.dtype)
+    if len(c):
+        c[pivot] = scipy.linalg.solve_triangular(T, Q.T @ b[order], check_finite=False)
+    return c, space, gram_solve
+
+
+def least_norm(A: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The minimiser of ||A u - b|| of least norm, whatever the rank of A."""
+    V = row_space(A).V
+    if not V.shape[1]:
+        return np.zeros(A.shape[1], dtype=A.dtype)
+    return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]

@@ -1,0 +1,215 @@
+"""Tables of features and targets: checked once, here, with errors that name the row and column."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
+
+from ..problem import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Features X (n, p) and encoded targets y (n,): real, -1/+1, or class indices 0..K-1.
+
+    With an intercept the last column of X is constant 1. K is the number of columns of theta:
+    the number of classes where there are more than two, else 1.
+    """
+
+    X: Array
+    y: Array
+    K: int = 1
+
+    def __len__(self) -> int:
+        return self.X.shape[0]
+
+    def join(self, other: Data) -> Data:
+        """These samples followed by the other's."""
+        xp = array_namespace(self.X)
+        return Data(xp.concat([self.X, other.X]), xp.concat([self.y, other.y]), self.K)
+
+    def take(self, rows: Array) -> Data:
+        """The samples with these row numbers (or where the mask is True)."""
+        return Data(self.X[rows], self.y[rows], self.K)
+
+
+def prepare(train: Any, val: Any, test: Any, *, fit_intercept: bool):
+    """The three data sets with real targets, checked, and no classes: what `Ridge` reads."""
+    sets = [_features(pair, name) for pair, name in _named(train, val, test)]
+    for X, _, name in sets:
+        _same_kind(X, sets[0][0], name)
+    out = [
+        Data(_with_constant(X, fit_intercept), _real_targets(y, X, name)) for X, y, name in sets
+    ]
+    return out[0], out[1], (out[2] if len(out) > 2 else None), None
+
+
+def prepare_labels(train: Any, val: Any, test: Any, *, fit_intercept: bool):
+    """The three data sets with encoded labels and the sorted classes: what `Logistic` reads.
+
+    Two classes: the larger is +1, the smaller -1. More: the index in the sorted classes.
+    """
+    sets = [_features(pair, name) for pair, name in _named(train, val, test)]
+    classes = _classes(sets[0][1])
+    K = 1 if len(classes) == 2 else len(classes)
+    out = []
+    for X, y, name in sets:
+        _same_kind(X, sets[0][0], name)
+        encoded = _encode(y, classes, X, name)
+        out.append(Data(_with_constant(X, fit_intercept), encoded, K))
+    return out[0], out[1], (out[2] if len(out) > 2 else None), classes.tolist()
+
+
+def _named(train: Any, val: Any, test: Any):
+    pairs = [(train, "train"), (val, "val")]
+    return pairs if test is None else pairs + [(test, "test")]
+
+
+def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
+    """(X, y, name) with X a finite floating (n, p) array, n >= 1, p >= 1, and y of length n."""
+    try:
+        X, y = pair
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{name} is {type(pair).__name__}; needed a pair (X, y); try {name}=(X, y)"
+        ) from None
+    X, y = _as_array(X, f"the features of {name}"), _as_array(y, f"the targets of {name}")
+    if X.ndim != 2:
+        raise ValueError(
+            f"the features of {name} have shape {tuple(X.shape)}; needed (samples, features); "
+            "try X.reshape(-1, 1) for a single feature"
+        )
+    if X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(
+            f"{name} is empty (features of shape {tuple(X.shape)}); needed at least one sample and "
+            "one feature; try a larger share for this split"
+        )
+    if tuple(y.shape) != (X.shape[0],):
+        raise ValueError(
+            f"the targets of {name} have shape {tuple(y.shape)}; needed ({X.shape[0]},), one per "
+            "row of the features; try y.reshape(-1)"
+        )
+    return _floating(X, f"the features of {name}"), y, name
+
+
+def _as_array(a: Any, what: str) -> Array:
+    if is_array_api_obj(a) and not isinstance(a, np.ndarray):
+        return a
+    try:
+        return np.asarray(a)
+    except ValueError as error:
+        raise ValueError(
+            f"{what} are not a rectangular array ({error}); needed one number per row and column; "
+            "try numpy.asarray on them to see which row differs"
+        ) from None
+
+
+def _floating(a: Array, what: str) -> Array:
+    """The array as float64, or float32 where it came so; whole numbers become float64."""
+    xp = array_namespace(a)
+    if isinstance(a, np.ndarray) and a.dtype.kind == "O":
+        try:
+            a = a.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{what} have dtype object ({error}); needed numbers; try a numeric encoding"
+            ) from None
+    if isinstance(a, np.ndarray) and a.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{what} have dtype {a.dtype}; needed numbers; try a numeric encoding of each column"
+        )
+    if a.dtype not in (xp.float32, xp.float64):
+        if str(a.dtype).endswith(("float16", "longdouble", "float128", "complex64", "complex128")):
+            raise ValueError(
+                f"{what} have dtype {a.dtype}; needed float64 or float32; try X.astype('float64')"
+            )
+        a = xp.astype(a, xp.float64)
+    _finite(a, what)
+    return a
+
+
+def _finite(a: Array, what: str) -> None:
+    xp = array_namespace(a)
+    if bool(xp.all(xp.isfinite(a))):
+        return
+    bad = np.argwhere(~np.isfinite(np.asarray(a.cpu() if is_torch_array(a) else a)))[0]
+    where = f"row {bad[0]}" + (f", column {bad[1]}" if len(bad) > 1 else "")
+    value = float(a[tuple(int(k) for k in bad)])
+    raise ValueError(
+        f"{what} have {value} at {where}; needed finite numbers; try dropping or imputing that row"
+    )
+
+
+def _real_targets(y: Array, X: Array, name: str) -> Array:
+    y = _floating(y, f"the targets of {name}")
+    return array_namespace(X).asarray(y, dtype=X.dtype, device=device(X))
+
+
+def _same_kind(X: Array, first: Array, name: str) -> None:
+    """Every set in one array library, dtype, device and width: nothing is converted silently."""
+    for got, needed, what, remedy in (
+        (type(X).__name__, type(first).__name__, "array type", "converting one of them"),
+        (X.dtype, first.dtype, "dtype", "X.astype or X.to on one of them"),
+        (device(X), device(first), "device", "X.to(device)"),
+        (X.shape[1], first.shape[1], "number of features", "the same columns in the same order"),
+    ):
+        if got != needed:
+            raise ValueError(
+                f"the features of {name} have {what} {got}; needed {needed}, as in train; "
+                f"try {remedy}"
+            )
+
+
+def _with_constant(X: Array, fit_intercept: bool) -> Array:
+    if not fit_intercept:
+        return X
+    xp = array_namespace(X)
+    return xp.concat([X, xp.ones((X.shape[0], 1), dtype=X.dtype, device=device(X))], axis=1)
+
+
+def _labels(y: Array) -> np.ndarray:
+    """Labels as NumPy, of any dtype that sorts."""
+    return y.detach().cpu().numpy() if is_torch_array(y) else np.asarray(y)
+
+
+def _classes(y: Array) -> np.ndarray:
+    labels = _labels(y)
+    if labels.dtype.kind == "f":
+        _finite(labels, "the targets of train")
+    try:
+        classes = np.unique(labels)
+    except TypeError as error:
+        raise ValueError(
+            f"the targets of train cannot be sorted ({error}); needed labels of one type; "
+            "try turning all of them into strings"
+        ) from None
+    if len(classes) < 2:
+        raise ValueError(
+            f"the targets of train have one class only ({classes[0]!r}); needed at least two; "
+            "try Ridge(mu) for a regression, or a larger training set"
+        )
+    return classes
+
+
+def _encode(y: Array, classes: np.ndarray, X: Array, name: str) -> Array:
+    labels = _labels(y)
+    known = np.isin(labels, classes)
+    if not known.all():
+        row = int(np.argmin(known))
+        raise ValueError(
+            f"the targets of {name} have the label {labels[row].item()!r} at row {row}; needed one "
+            f"of the training labels {_some(classes)}; try dropping these rows of {name}"
+        )
+    index = np.searchsorted(classes, labels)
+    xp = array_namespace(X)
+    if len(classes) == 2:
+        return xp.asarray(2.0 * index - 1.0, dtype=X.dtype, device=device(X))
+    return xp.asarray(index, dtype=xp.int64, device=device(X))
+
+
+def _some(classes: np.ndarray) -> str:
+    shown = ", ".join(repr(c) for c in classes[:8].tolist())
+    return f"[{shown}{', ...' if len(classes) > 8 else ''}]"

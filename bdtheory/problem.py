@@ -1,0 +1,105 @@
+"""The bilevel data selection problem, and the notation used everywhere in this package.
+
+    minimise over w in Delta_N   L_val(theta(w)),
+    theta(w) = argmin over theta of   sum_i w_i l_i(theta) + (mu/2) ||theta||^2
+
+| letter             | meaning                                                      | shape               |
+| ------------------ | ------------------------------------------------------------ | ------------------- |
+| N, m, p            | training samples, validation samples, parameters             |                     |
+| X, y, X_val, y_val | features and targets                                         | (N, p), (N,), (m, p), (m,) |
+| theta              | model parameters                                             | (p,), (p, K) or a dict |
+| l_i (`losses`)     | per-sample training losses, >= 0                             | (N,)                |
+| L_val, L_val*      | mean validation loss, its infimum                            |                     |
+| S_i, S_val         | minimisers of l_i alone, of L_val                            |                     |
+| omega, w           | selector logits; weights, w = softmax(omega), on the simplex | (N,)                |
+| F_w, v(w), S(w)    | sum_i w_i l_i, its infimum, its minimisers                   |                     |
+| mu, gamma, tau     | ridge, penalty strength, temperature                         |                     |
+| lam, eps           | direct-mixing ratio, tolerance                               |                     |
+| z_i, z~_j          | y_i x_i for a training row, the same for a validation row    | (p,)                |
+| H, A               | lower-level Hessian; validation Hessian                      | (p, p)              |
+
+Source: arXiv:2511.21056 (v1, v2) for the problem; everything stated in this package with the tag
+`here` is argued in full where it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy array or a torch tensor: what comes in decides what goes out
+
+
+class Problem:
+    """Training data to be weighted, trusted validation data to be fitted, and the model between them.
+
+    Parameters
+    ----------
+    model : a model of `bdtheory`, such as `Ridge(mu)` or `Logistic(mu)`.
+    train, val : pairs ``(X, y)`` with shapes (N, p), (N,) and (m, p), (m,). NumPy arrays, torch
+        tensors of any device, or anything `numpy.asarray` takes; float64 or float32.
+    test : a pair like `val`, optional; only ever used for reporting.
+    groups : one label per training sample, optional. Samples of a group then share one weight:
+        the selector has one logit per group, and a group's mass is split evenly among its samples.
+
+    Attributes
+    ----------
+    train, val, test : the data as the model reads it (`test` may be None).
+    classes : sorted training labels for a classifier, else None.
+    groups : integer group codes (N,), or None; group_names : the sorted labels, or None.
+    N, m : the number of training and of validation samples.
+
+    Raises
+    ------
+    ValueError
+        Where the data cannot be used; the message says what was got, what was needed, what to try.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.array([[1.0], [1.0]]), np.array([0.0, 2.0])
+    >>> problem = bdt.Problem(bdt.Ridge(mu=0.1), train=(X, y), val=(X[:1], y[:1]))
+    >>> problem.N, problem.m
+    (2, 1)
+    """
+
+    def __init__(self, model: Any, train: Any, val: Any, test: Any = None, *, groups: Any = None):
+        if not hasattr(model, "prepare"):
+            raise ValueError(
+                f"model is {model!r}; needed a model such as Ridge(mu=1e-2); "
+                "try Problem(bdt.Ridge(mu=1e-2), train=(X, y), val=(X_val, y_val))"
+            )
+        self.model = model
+        self.train, self.val, self.test, self.classes = model.prepare(train, val, test)
+        self.N, self.m = len(self.train), len(self.val)
+        self.groups, self.group_names = _group_codes(groups, self.N)
+
+    def __repr__(self) -> str:
+        test = "" if self.test is None else f", test={len(self.test)}"
+        groups = "" if self.group_names is None else f", groups={len(self.group_names)}"
+        return f"Problem({self.model!r}, N={self.N}, m={self.m}{test}{groups})"
+
+    def joined(self) -> Any:
+        """Training samples followed by validation samples, as one data set of N + m samples."""
+        return self.train.join(self.val)
+
+
+def _group_codes(groups: Any, N: int) -> tuple[np.ndarray | None, list | None]:
+    """Integer codes 0..G-1 (N,) and the sorted names of the groups."""
+    if groups is None:
+        return None, None
+    labels = np.asarray(groups)
+    if labels.shape != (N,):
+        raise ValueError(
+            f"groups has shape {labels.shape}; needed one label per training sample, ({N},); "
+            "try a list with the group of each row"
+        )
+    for row, label in enumerate(labels.tolist()):
+        if label is None or label != label or label == "":
+            raise ValueError(
+                f"groups has no label at row {row} (got {label!r}); needed one for every training "
+                "sample; try a group of its own, such as 'unknown', for the unlabelled"
+            )
+    names, codes = np.unique(labels, return_inverse=True)
+    return codes.reshape(-1), names.tolist()

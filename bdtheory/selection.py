@@ -1,0 +1,173 @@
+"""What a method returns: weights, the model that follows from them, and how far both can be trusted."""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from array_api_compat import is_torch_array
+
+from .problem import Array
+
+
+class Status(enum.Enum):
+    """How a run ended. Nothing that failed looks like success.
+
+    CERTIFIED: `val_loss` is within the method's `eps` of the optimal value V_BDS, by a lower bound
+    and an inner gap that were both computed. One-sided: not certified is not evidence against.
+    STATIONARY: the outer first-order condition holds to the method's tolerance.
+    MAX_ITERATIONS: the budget ended first, or no further descent could be found before that.
+    DIVERGED: a loss or gradient was not finite, or the lower level has no minimiser.
+    """
+
+    CERTIFIED = "certified"
+    STATIONARY = "stationary"
+    MAX_ITERATIONS = "max_iterations"
+    DIVERGED = "diverged"
+
+
+@dataclass(eq=False)
+class Selection:
+    """Learned weights with the re-fitted model and its losses.
+
+    Attributes
+    ----------
+    weights : (N,), non-negative, sum 1.
+    theta : parameters of the reported model, (p,) or (p, K); the exact re-fit theta(w) for
+        weight-learning methods.
+    val_loss, test_loss : unpenalised mean losses at `theta`, floats; `test_loss` None without data.
+    status : a `Status`.
+    history : dict of equal-length arrays `iteration`, `seconds` (CPU), `val_loss` (re-fitted).
+    method : the method that made it, as text, such as ``"DirectMixing(ratio=0.1)"``.
+    message : one sentence on why it ended.
+    certificate : numbers behind the status: `lower_bound` on V_BDS, `inner_gap`, `eps`; may be empty.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.array([[1.0], [1.0]]), np.array([0.0, 2.0])
+    >>> problem = bdt.Problem(bdt.Ridge(mu=0.1), train=(X, y), val=(X[:1], y[:1]))
+    >>> bdt.learn_weights(problem, bdt.Uniform()).weights.tolist()
+    [0.5, 0.5]
+    """
+
+    weights: Array
+    theta: Any
+    val_loss: float
+    test_loss: float | None
+    status: Status
+    history: dict[str, np.ndarray]
+    method: str = ""
+    message: str = ""
+    certificate: dict[str, float] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Selection):
+            return NotImplemented
+        mine, theirs = self._arrays(), other._arrays()
+        return (
+            self._facts() == other._facts()
+            and mine.keys() == theirs.keys()
+            and all(
+                mine[k].dtype == theirs[k].dtype and np.array_equal(mine[k], theirs[k])
+                for k in mine
+            )
+        )
+
+    def save(self, folder: str | os.PathLike) -> Path:
+        """Write `selection.json` and `arrays.npz` into `folder`; all or nothing.
+
+        Raises FileExistsError where the folder holds something else than a selection.
+        """
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / "selection.json").exists():
+            raise FileExistsError(
+                f"{folder} holds other files; needed an empty or new folder, or an older "
+                "selection to replace; try another name"
+            )
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            np.savez(fresh / "arrays.npz", allow_pickle=False, **self._arrays())
+            (fresh / "selection.json").write_text(json.dumps(self._facts(), indent=1) + "\n")
+            if folder.exists():
+                shutil.rmtree(folder)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        return folder
+
+    @staticmethod
+    def load(folder: str | os.PathLike) -> Selection:
+        """The selection that `save` wrote to `folder`, equal to the one saved.
+
+        torch tensors come back as torch tensors on the CPU. Raises ValueError where the folder
+        does not hold a selection; never unpickles anything.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / "selection.json").read_text())
+            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return _from_parts(facts, arrays)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{folder} is not a saved selection ({type(error).__name__}: {error}); needed a "
+                "folder with selection.json and arrays.npz; try the folder given to Selection.save"
+            ) from error
+
+    def _facts(self) -> dict[str, Any]:
+        """Everything that is not an array, as JSON types."""
+        return {
+            "format": 1,
+            "backend": "torch" if is_torch_array(self.weights) else "numpy",
+            "method": self.method,
+            "status": self.status.value,
+            "message": self.message,
+            "val_loss": self.val_loss,
+            "test_loss": self.test_loss,
+            "certificate": self.certificate,
+        }
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """Every array as NumPy, by the name it has in the file."""
+        theta = self.theta if isinstance(self.theta, dict) else {"": self.theta}
+        return (
+            {"weights": to_numpy(self.weights)}
+            | {f"theta/{name}": to_numpy(value) for name, value in theta.items()}
+            | {f"history/{name}": np.asarray(value) for name, value in self.history.items()}
+        )
+
+
+def to_numpy(a: Array) -> np.ndarray:
+    """The array as NumPy, copied off its device where it has one."""
+    return a.detach().cpu().numpy() if is_torch_array(a) else np.asarray(a)
+
+
+def _from_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selection:
+    def restore(a: np.ndarray) -> Array:
+        if facts["backend"] == "numpy":
+            return a
+        import torch
+
+        return torch.from_numpy(a)
+
+    theta = {k[6:]: restore(a) for k, a in arrays.items() if k.startswith("theta/")}
+    return Selection(
+        weights=restore(arrays["weights"]),
+        theta=theta[""] if list(theta) == [""] else theta,
+        val_loss=facts["val_loss"],
+        test_loss=facts["test_loss"],
+        status=Status(facts["status"]),
+        history={k[8:]: a for k, a in arrays.items() if k.startswith("history/")},
+        method=facts["method"],
+        message=facts["message"],
+        certificate=facts["certificate"],
+    )
