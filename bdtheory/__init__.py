@@ -1,5 +1,46 @@
-"""bdtheory"""
+"""Bilevel data selection, made checkable: weights for training samples, learned on validation data.
+
+Reading map, in order (the package can be read in an hour):
+
+    problem.py         the problem, and the notation table used everywhere
+    weights.py         selector logits -> weights on the simplex
+    models/            ridge and logistic regression: losses, exact re-fit, its derivative
+    hypergradient.py   dL_val/dw
+    methods/           Implicit, Penalty, BMO, and the baselines; learn_weights
+    usefulness.py      which samples are useful: exact decisions with certificates
+    tasks/             generators with the truth known, and file loaders
+    plots.py, cli.py   pictures and the command line
+
+>>> import numpy as np, bdtheory as bdt
+>>> X, y = np.ones((3, 1)), np.array([0.0, 0.0, 3.0])                   # the last target is wrong
+>>> problem = bdt.Problem(bdt.Ridge(mu=1e-2), train=(X, y), val=(X[:2], y[:2]))
+>>> bool(bdt.learn_weights(problem, bdt.Implicit()).weights[2] < 1e-4)
+True
+"""
+
 from .hypergradient import hypergradient
+from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
 from .models import Logistic, Ridge
 from .problem import Problem
 from .selection import Selection, Status
+from .weights import effective_sample_size, sigmoid, softmax
+
+__version__ = "0.1.0"
+__all__ = [
+    "BMO",
+    "DirectMixing",
+    "Implicit",
+    "Logistic",
+    "Penalty",
+    "Problem",
+    "Ridge",
+    "Selection",
+    "Status",
+    "Uniform",
+    "ValidationOnly",
+    "effective_sample_size",
+    "hypergradient",
+    "learn_weights",
+    "sigmoid",
+    "softmax",
+]

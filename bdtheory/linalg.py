@@ -6,7 +6,9 @@ gradient method, and the minimum-norm solution of an equality-constrained least-
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,23 @@ import scipy.linalg
 from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 from .problem import Array
+
+# Below this many entries of X one BLAS thread is fastest: on two busy cores, two threads were seen to
+# take several times as long on the digits.
+SMALL = 20_000_000
+
+
+@functools.cache
+def _threadpools() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def few_threads(entries: int) -> AbstractContextManager:
+    """One BLAS and OpenMP thread while a small problem is solved; leaves large ones alone."""
+    return _threadpools().limit(limits=1) if entries <= SMALL else nullcontext()
+
 
 Solve = Callable[[Array], Array]
 
@@ -77,7 +96,7 @@ def _solve_semidefinite(H: Array) -> Solve:
 
 
 class Krylov(NamedTuple):
-    """Result of `conjugate_gradients`: the solution, its steps, and whether the tolerance was met."""
+    """Result of `conjugate_gradients`: solution, steps, and whether the tolerance was met."""
 
     x: Array
     steps: int
@@ -151,13 +170,15 @@ def row_space(X: np.ndarray) -> RowSpace:
         return RowSpace(np.zeros((p, 0)), np.eye(p))
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
     if len(X) > p:  # X = Q R has the row space of R, which is only (p, p)
-        X = scipy.linalg.qr(X, mode="r", check_finite=False)[0][:p]
+        X = np.linalg.qr(X, mode="r")
     _, s, Vt = scipy.linalg.svd(X, full_matrices=True, check_finite=False)
     rank = int(np.sum(s > max(n, p) * np.finfo(X.dtype).eps * s[0]))
     return RowSpace(Vt[:rank].T, Vt[rank:].T)
 
 
-def weighted_least_squares(X: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[Any, RowSpace, Any]:
+def weighted_least_squares(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray
+) -> tuple[Any, RowSpace, Any]:
     """(c, space, R) with theta = V c the minimum-norm minimiser of sum_i w_i (x_i.theta - y_i)^2.
 
     All w_i > 0, of any range: the rank comes from the unweighted rows (`row_space`), and the
@@ -169,10 +190,11 @@ def weighted_least_squares(X: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple
     A = np.sqrt(w)[:, None] * (X @ space.V)
     b = np.sqrt(w) * y
     order = np.argsort(-np.max(np.abs(A), axis=1, initial=0.0), kind="stable")
-    Q, T, pivot = scipy.linalg.qr(A[order], mode="economic", pivoting=True, check_finite=False)
+    qr: Any = scipy.linalg.qr(A[order], mode="economic", pivoting=True, check_finite=False)
+    Q, T, pivot = qr
 
     def gram_solve(g: np.ndarray) -> np.ndarray:
-        u = scipy.linalg.solve_triangular(T, g[pivot], trans="T", check_finite=False)
+        u = scipy.linalg.solve_triangular(T, g[pivot], trans=1, check_finite=False)
         x = np.empty_like(g)
         x[pivot] = scipy.linalg.solve_triangular(T, u, check_finite=False)
         return x

@@ -3,20 +3,21 @@
     minimise over w in Delta_N   L_val(theta(w)),
     theta(w) = argmin over theta of   sum_i w_i l_i(theta) + (mu/2) ||theta||^2
 
-| letter             | meaning                                                      | shape               |
-| ------------------ | ------------------------------------------------------------ | ------------------- |
-| N, m, p            | training samples, validation samples, parameters             |                     |
-| X, y, X_val, y_val | features and targets                                         | (N, p), (N,), (m, p), (m,) |
-| theta              | model parameters                                             | (p,), (p, K) or a dict |
-| l_i (`losses`)     | per-sample training losses, >= 0                             | (N,)                |
-| L_val, L_val*      | mean validation loss, its infimum                            |                     |
-| S_i, S_val         | minimisers of l_i alone, of L_val                            |                     |
-| omega, w           | selector logits; weights, w = softmax(omega), on the simplex | (N,)                |
-| F_w, v(w), S(w)    | sum_i w_i l_i, its infimum, its minimisers                   |                     |
-| mu, gamma, tau     | ridge, penalty strength, temperature                         |                     |
-| lam, eps           | direct-mixing ratio, tolerance                               |                     |
-| z_i, z~_j          | y_i x_i for a training row, the same for a validation row    | (p,)                |
-| H, A               | lower-level Hessian; validation Hessian                      | (p, p)              |
+| letter             | meaning                                                      | shape      |
+| ------------------ | ------------------------------------------------------------ | ---------- |
+| N, m, p            | training samples, validation samples, parameters             |            |
+| X, y               | features and targets, training                               | (N, p), (N,) |
+| X_val, y_val       | features and targets, validation                             | (m, p), (m,) |
+| theta              | model parameters                                             | (p,), (p, K) |
+| l_i (`losses`)     | per-sample training losses, >= 0                             | (N,)       |
+| L_val, L_val*      | mean validation loss, its infimum                            |            |
+| S_i, S_val         | minimisers of l_i alone, of L_val                            |            |
+| omega, w           | selector logits; weights, w = softmax(omega), on the simplex | (N,)       |
+| F_w, v(w), S(w)    | sum_i w_i l_i, its infimum, its minimisers                   |            |
+| mu, gamma, tau     | ridge, penalty strength, temperature                         |            |
+| lam, eps           | direct-mixing ratio, tolerance                               |            |
+| z_i, z~_j          | y_i x_i for a training row, the same for a validation row    | (p,)       |
+| H, A               | lower-level Hessian; validation Hessian                      | (p, p)     |
 
 Source: arXiv:2511.21056 (v1, v2) for the problem; everything stated in this package with the tag
 `here` is argued in full where it is used.
@@ -32,7 +33,7 @@ Array = Any  # a NumPy array or a torch tensor: what comes in decides what goes 
 
 
 class Problem:
-    """Training data to be weighted, trusted validation data to be fitted, and the model between them.
+    """Training data to be weighted, trusted validation data, and the model between them.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ class Problem:
     train, val, test : the data as the model reads it (`test` may be None).
     classes : sorted training labels for a classifier, else None.
     groups : integer group codes (N,), or None; group_names : the sorted labels, or None.
-    N, m : the number of training and of validation samples.
+    N, m : the number of training and of validation samples; size : entries of X.
 
     Raises
     ------
@@ -73,6 +74,7 @@ class Problem:
         self.model = model
         self.train, self.val, self.test, self.classes = model.prepare(train, val, test)
         self.N, self.m = len(self.train), len(self.val)
+        self.size = int(np.prod(getattr(self.train, "X", np.empty(self.N)).shape))
         self.groups, self.group_names = _group_codes(groups, self.N)
 
     def __repr__(self) -> str:

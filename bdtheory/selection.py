@@ -1,4 +1,4 @@
-"""What a method returns: weights, the model that follows from them, and how far both can be trusted."""
+"""What a method returns: weights, the model that follows, and how far both can be trusted."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ class Selection:
     history : dict of equal-length arrays `iteration`, `seconds` (CPU), `val_loss` (re-fitted).
     method : the method that made it, as text, such as ``"DirectMixing(ratio=0.1)"``.
     message : one sentence on why it ended.
-    certificate : numbers behind the status: `lower_bound` on V_BDS, `inner_gap`, `eps`; may be empty.
+    certificate : numbers behind the status, floats: `upper_bound` and `lower_bound` on V_BDS,
+        `inner_gap`, `eps`; empty where they are not known.
 
     Examples
     --------

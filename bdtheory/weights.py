@@ -141,7 +141,7 @@ def entropy(w: Array) -> float:
     Examples
     --------
     >>> import numpy as np
-    >>> round(entropy(np.full(8, 1 / 8)) / np.log(2), 12)
+    >>> round(float(entropy(np.full(8, 1 / 8)) / np.log(2)), 12)
     3.0
     """
     xp = array_namespace(w)
@@ -150,9 +150,10 @@ def entropy(w: Array) -> float:
 
 
 def auc(w: np.ndarray, clean: np.ndarray) -> float:
-    """Probability that a clean sample outweighs a bad one (ties count one half); nan if one is absent.
+    """Probability that a clean sample outweighs a bad one, ties counting one half.
 
-    The area under the ROC curve of the weights as a detector of `clean` (N,) bool.
+    The area under the ROC curve of the weights as a detector of `clean` (N,) bool; nan
+    where all samples are clean, or none is.
 
     Examples
     --------

@@ -14,7 +14,7 @@ def check_number(value: Any, name: str, *, least: float, strict: bool = False, t
         isinstance(value, numbers.Real)
         and not isinstance(value, bool)
         and math.isfinite(value)
-        and (value > least if strict else value >= least)
+        and (float(value) > least if strict else float(value) >= least)
     )
     if not good:
         raise ValueError(f"{name} is {value!r}; needed {bound}; try {try_}")
@@ -28,7 +28,9 @@ def check_ridge(mu: Any) -> None:
 def check_count(value: Any, name: str, *, least: int = 1, try_: int) -> None:
     """A whole number >= least."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < least:
-        raise ValueError(f"{name} is {value!r}; needed a whole number >= {least}; try {name}={try_}")
+        raise ValueError(
+            f"{name} is {value!r}; needed a whole number >= {least}; try {name}={try_}"
+        )
 
 
 def check_flag(value: Any, name: str) -> None:

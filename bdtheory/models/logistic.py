@@ -30,7 +30,7 @@ MAX_NEWTON = 100
 
 @dataclass(frozen=True)
 class Logistic:
-    """Cross-entropy with ridge; binary for two classes, multinomial (one column per class) for more.
+    """Cross-entropy with ridge: binary for two classes, multinomial (one column each) for more.
 
     Parameters
     ----------
@@ -99,12 +99,14 @@ def _curve(T: Array, y: Array) -> _Curve:
     if T.ndim == 1:
         margin = y * T
         losses = xp.logaddexp(xp.zeros_like(T), -margin)
-        s = xp.exp(-xp.logaddexp(xp.zeros_like(T), margin))  # sigmoid(-z.theta), exact in both tails
+        s = xp.exp(
+            -xp.logaddexp(xp.zeros_like(T), margin)
+        )  # sigmoid(-z.theta), exact in both tails
         return _Curve(losses, -y * s, lambda D: s * (1 - s) * D, s, margin)
     onehot = y[:, None] == xp.arange(T.shape[1], device=device(T))
     e = xp.exp(T - xp.max(T, axis=1, keepdims=True))
     P = e / xp.sum(e, axis=1, keepdims=True)
-    # l_i = log(1 + sum_{k != y_i} exp(T_k - T_y)): exact where the loss is tiny, unlike lse(T) - T_y.
+    # l_i = log(1 + sum_{k != y} exp(T_k - T_y)): exact where the loss is tiny, unlike lse - T_y.
     others = xp.where(onehot, xp.full_like(T, -math.inf), T)
     rival = xp.max(others, axis=1)
     margin = xp.sum(xp.where(onehot, T, xp.zeros_like(T)), axis=1) - rival
@@ -228,7 +230,7 @@ def _newton(lower: _LowerLevel, theta: Array, factor: Solve | None) -> Fit:
 def _solve(
     lower: _LowerLevel, curve: _Curve, g: Array, factor: Solve | None, rtol: float
 ) -> tuple[Array, Solve]:
-    """(H^-1 g, factor): conjugate gradients with the old factor, or a new factor when that fails."""
+    """(H^-1 g, factor): conjugate gradients with the old factor, or a new one when that fails."""
 
     def product(D: Array) -> Array:
         return lower.product(curve, D)

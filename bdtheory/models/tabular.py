@@ -41,9 +41,7 @@ def prepare(train: Any, val: Any, test: Any, *, fit_intercept: bool):
     sets = [_features(pair, name) for pair, name in _named(train, val, test)]
     for X, _, name in sets:
         _same_kind(X, sets[0][0], name)
-    out = [
-        Data(_with_constant(X, fit_intercept), _real_targets(y, X, name)) for X, y, name in sets
-    ]
+    out = [Data(_with_constant(X, fit_intercept), _real_targets(y, X, name)) for X, y, name in sets]
     return out[0], out[1], (out[2] if len(out) > 2 else None), None
 
 
@@ -65,7 +63,7 @@ def prepare_labels(train: Any, val: Any, test: Any, *, fit_intercept: bool):
 
 def _named(train: Any, val: Any, test: Any):
     pairs = [(train, "train"), (val, "val")]
-    return pairs if test is None else pairs + [(test, "test")]
+    return pairs if test is None else [*pairs, (test, "test")]
 
 
 def _features(pair: Any, name: str) -> tuple[Array, Array, str]:

@@ -1,0 +1,88 @@
+"""BMO: bilevel multi-objective optimisation with closed-form weights, annealed in temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from array_api_compat import array_namespace, device
+
+from ..hypergradient import mean_loss, refit
+from ..models.checks import check_count, check_number
+from ..models.fit import Fit
+from ..problem import Array, Problem
+from ..selection import Selection, to_numpy
+from ..weights import drop_negligible, gather, softmax
+from .run import Callback, Trace, as_weights, finish, uniform_weights
+
+
+@dataclass(frozen=True)
+class BMO:
+    """Closed-form weights w = softmax(-l(theta) / tau), tau annealed from mixing to selection.
+
+    Alternates the two exact minimisations of L_val + gamma (F_w + tau KL(w, uniform)) over theta
+    and over w; the second is closed form (C08). tau -> infinity gives direct mixing's uniform
+    weights, tau -> 0 the best single sample; the weights returned are those along the way whose
+    re-fit has the lowest validation loss.
+
+    Parameters
+    ----------
+    gamma : penalty strength > 0, dimensionless: how much theta listens to the training samples.
+    steps : temperatures, geometric from `hot` to `cold` times the mean loss at uniform weights.
+    hot, cold : the first and last temperature in units of that mean loss, hot > cold > 0.
+    tol : relative tolerance of the first-order condition; see `Implicit`.
+    eps : relative tolerance of a certificate.
+    """
+
+    gamma: float = 1.0
+    steps: int = 50
+    hot: float = 10.0
+    cold: float = 1e-3
+    tol: float = 1e-3
+    eps: float = 1e-6
+
+    def __post_init__(self):
+        check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1.0")
+        check_count(self.steps, "steps", try_=50)
+        check_number(self.cold, "cold", least=0.0, strict=True, try_="cold=1e-3")
+        check_number(self.hot, "hot", least=self.cold, strict=True, try_="hot=10.0")
+        check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
+        check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
+
+    def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
+        """See `learn_weights`. Deterministic: the seed plays no part."""
+        trace, w = Trace(callback), uniform_weights(problem)
+        inner = refit(problem, w)
+        joint = fit_jointly(problem, w, self.gamma, None)
+        stop = trace.record(w, mean_loss(problem, inner.theta, problem.val))
+        scale = mean_loss(problem, joint.theta, problem.train)
+        for tau in scale * np.geomspace(self.hot, self.cold, self.steps):
+            if stop or not tau > 0:
+                break
+            w = closed_form_weights(problem, joint.theta, float(tau))
+            joint = fit_jointly(problem, w, self.gamma, joint)
+            inner = refit(problem, w, inner)
+            stop = trace.record(w, mean_loss(problem, inner.theta, problem.val))
+        best = trace.best[1]
+        return finish(problem, self, w if best is None else best, trace, tol=self.tol)
+
+
+def closed_form_weights(problem: Problem, theta: Array, tau: float) -> Array:
+    """w = softmax(-l(theta) / tau): the minimiser of F_w + tau KL(w, uniform) (C08), (N,).
+
+    Negligible weights are exactly 0, since at mu = 0 a re-fit depends on the support. The loss of
+    a group is the mean over its samples.
+    """
+    losses = to_numpy(problem.model.losses(theta, problem.train)).astype(np.float64)
+    return as_weights(problem, drop_negligible(softmax(-gather(losses, problem.groups) / tau)))
+
+
+def fit_jointly(problem: Problem, w: Array, gamma: float, warm_start: Fit | None) -> Fit:
+    """theta_gamma = argmin of L_val / gamma + F_w: the minimiser of P_gamma for fixed w (C06).
+
+    One fit of the joined data with weights w_i for training and 1 / (gamma m) for validation
+    samples; the ridge belongs to F_w.
+    """
+    xp, X = array_namespace(problem.train.X), problem.train.X
+    share = xp.full((problem.m,), 1.0 / (gamma * problem.m), dtype=X.dtype, device=device(X))
+    return problem.model.fit(xp.concat([w, share]), problem.joined(), warm_start)

@@ -1,0 +1,96 @@
+"""Baselines: direct mixing at a ratio, validation only, and uniform weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from array_api_compat import array_namespace, device
+
+from ..hypergradient import mean_loss, refit
+from ..models.checks import check_number
+from ..models.fit import Fit
+from ..problem import Problem
+from ..selection import Selection, Status
+from .run import Callback, Trace, finish, uniform_weights
+
+
+@dataclass(frozen=True)
+class DirectMixing:
+    """Unfiltered mixing: theta minimises L_val + ratio * (1/N) sum_i l_i + (mu/2) ||theta||^2.
+
+    The weights are uniform and play no part in theta: nothing is selected.
+
+    Parameters
+    ----------
+    ratio : lam >= 0, dimensionless.
+    """
+
+    ratio: float
+
+    def __post_init__(self):
+        check_number(self.ratio, "ratio", least=0.0, try_="ratio=0.1")
+
+    def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
+        """See `learn_weights`. Deterministic: the seed plays no part."""
+        return _mixed(problem, self, self.ratio, callback)
+
+
+@dataclass(frozen=True)
+class ValidationOnly:
+    """The model trained on the validation data alone: direct mixing at ratio 0."""
+
+    def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
+        """See `learn_weights`. Deterministic: the seed plays no part."""
+        return _mixed(problem, self, 0.0, callback)
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """The re-fit of uniform weights, w_i = 1/N (with groups: equal mass for every group).
+
+    Parameters
+    ----------
+    eps : relative tolerance of a certificate.
+    """
+
+    eps: float = 1e-6
+
+    def __post_init__(self):
+        check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
+
+    def __repr__(self) -> str:
+        return "Uniform()"
+
+    def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
+        """See `learn_weights`. Deterministic: the seed plays no part."""
+        trace, w = Trace(callback), uniform_weights(problem)
+        trace.record(w, mean_loss(problem, refit(problem, w).theta, problem.val))
+        return finish(problem, self, w, trace, tol=None)
+
+
+def mix(problem: Problem, ratio: float) -> Fit:
+    """theta_lam: one fit with weights lam/N on training and 1/m on validation samples."""
+    xp, X = array_namespace(problem.train.X), problem.train.X
+
+    def share(n: int, mass: float):
+        return xp.full((n,), mass / n, dtype=X.dtype, device=device(X))
+
+    w = xp.concat([share(problem.N, ratio), share(problem.m, 1.0)])
+    return problem.model.fit(w, problem.joined())
+
+
+def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | None) -> Selection:
+    trace, w = Trace(callback), uniform_weights(problem)
+    fit = mix(problem, ratio)
+    val_loss = mean_loss(problem, fit.theta, problem.val)
+    trace.record(w, val_loss)
+    return Selection(
+        weights=w,
+        theta=fit.theta,
+        val_loss=val_loss,
+        test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
+        status=Status.STATIONARY if fit.converged else Status.DIVERGED,
+        history=trace.history(),
+        method=repr(method),
+        message=fit.message or "theta minimises the mixed loss; its weights select nothing",
+    )

@@ -1,0 +1,178 @@
+"""What every method shares: the record of a run, the outer minimiser, and the honest ending."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device
+from scipy.optimize import minimize
+
+from ..hypergradient import mean_loss, refit, value_and_gradient
+from ..models.fit import Fit
+from ..problem import Array, Problem
+from ..selection import Selection, Status, to_numpy
+from ..weights import drop_negligible, gather, softmax, spread
+from .certify import certificate
+
+Callback = Callable[[int, Array], Any]
+
+# A difference of the objective below this share of its size is rounding to an outer line search.
+FLAT = 1e-10
+MEMORY = 20  # pairs kept by L-BFGS; more than the usual 10 pays where one evaluation is a re-fit
+
+
+class Trace:
+    """History of a run and the best weights seen, judged by the re-fitted validation loss."""
+
+    def __init__(self, callback: Callback | None):
+        self.start, self.callback = time.process_time(), callback
+        self.seconds: list[float] = []
+        self.val_loss: list[float] = []
+        self.best: tuple[float, Array | None] = (math.inf, None)
+
+    def record(self, w: Array, val_loss: float) -> bool:
+        """Note one outer step; True when the user's callback asks to stop."""
+        self.seconds.append(time.process_time() - self.start)
+        self.val_loss.append(float(val_loss))
+        if val_loss < self.best[0]:
+            self.best = (float(val_loss), w)
+        if self.callback is None:
+            return False
+        return bool(self.callback(len(self.val_loss) - 1, w))
+
+    def history(self) -> dict[str, np.ndarray]:
+        """Equal-length arrays `iteration`, `seconds` (CPU), `val_loss`."""
+        return {
+            "iteration": np.arange(len(self.val_loss)),
+            "seconds": np.array(self.seconds),
+            "val_loss": np.array(self.val_loss),
+        }
+
+
+class Stopped(Exception):
+    """The user's callback returned True."""
+
+
+def uniform_weights(problem: Problem) -> Array:
+    """w_i = 1/N, or with groups an equal mass for every group."""
+    G = problem.N if problem.group_names is None else len(problem.group_names)
+    return as_weights(problem, np.full(G, 1.0 / G))
+
+
+def as_weights(problem: Problem, v: np.ndarray) -> Array:
+    """Sample weights (N,) in the problem's array kind from NumPy group masses (or weights) v."""
+    X = problem.train.X
+    w = np.asarray(spread(v, problem.groups))
+    return array_namespace(X).asarray(w, dtype=X.dtype, device=device(X))
+
+
+def minimise_logits(
+    problem: Problem,
+    objective: Callable[[Array], tuple[float, Array, float]],
+    v: np.ndarray,
+    trace: Trace,
+    *,
+    max_iterations: int,
+) -> np.ndarray:
+    """Group masses (or weights) after L-BFGS on the logits omega of the selector, from masses v.
+
+    `objective(w)` gives (value, gradient in w, re-fitted validation loss). With w = softmax(omega)
+    the gradient in omega is w * (g - w.g) (theory.md, "closed form"). Entries of v that are 0 stay
+    0: a softmax cannot bring them back. Raises `Stopped`, and FloatingPointError for a non-finite
+    value.
+    """
+    face = np.flatnonzero(v > 0)
+    latest: dict[bytes, tuple[Array, float]] = {}
+
+    def selected(omega: np.ndarray) -> np.ndarray:
+        full = np.zeros_like(v)
+        full[face] = softmax(omega)
+        return full
+
+    def fun(omega: np.ndarray) -> tuple[float, np.ndarray]:
+        at = drop_negligible(selected(omega))  # as it would be reported; keeps denormals away, too
+        w = as_weights(problem, at)
+        value, grad, val_loss = objective(w)
+        g = gather(to_numpy(grad).astype(np.float64), problem.groups)
+        if not (math.isfinite(value) and np.all(np.isfinite(g))):
+            raise FloatingPointError(
+                f"the objective is {value} with a non-finite gradient or value"
+            )
+        latest[omega.tobytes()] = (w, val_loss)
+        return value, (at * (g - at @ g))[face]
+
+    def step(intermediate_result: Any) -> None:
+        w, val_loss = latest[intermediate_result.x.tobytes()]
+        latest.clear()
+        if trace.record(w, val_loss):
+            raise Stopped
+
+    omega = np.log(v[face])
+    options = {"maxiter": max_iterations, "maxcor": MEMORY, "ftol": FLAT, "gtol": 0.0}
+    options["maxfun"] = 3 * max_iterations + 20
+    run = minimize(fun, omega, jac=True, method="L-BFGS-B", callback=step, options=options)
+    return selected(run.x)
+
+
+def finish(
+    problem: Problem,
+    method: Any,
+    w: Array,
+    trace: Trace,
+    *,
+    tol: float | None,
+    failure: str = "",
+) -> Selection:
+    """The selection for weights w: negligible weights dropped, theta re-fitted, and a status.
+
+    `tol` is the relative tolerance of the outer first-order condition, None where nothing was
+    learned. `failure` says what went wrong before.
+    """
+    w = drop_negligible(w)
+    fit = refit(problem, w)
+    val_loss = mean_loss(problem, fit.theta, problem.val)
+    evidence = certificate(problem, w, fit, method.eps) if fit.converged else {}
+    status, message = Status.STATIONARY, "the outer first-order condition holds"
+    if failure or not fit.converged or not math.isfinite(val_loss):
+        status, message = Status.DIVERGED, failure or fit.message or "the loss is not finite"
+    elif evidence and evidence["upper_bound"] - evidence["lower_bound"] <= evidence["eps"]:
+        status, message = Status.CERTIFIED, "within eps of the optimal value, by a lower bound"
+    elif tol is None:
+        message = "theta(w) at fixed weights; nothing was learned"
+    elif (promise := descent_left(problem, w, fit)) > tol * val_loss:
+        status = Status.MAX_ITERATIONS
+        message = (
+            f"a shift of mass still promises {promise:.1e} > tol * L_val = {tol * val_loss:.1e}"
+        )
+    return Selection(
+        weights=w,
+        theta=fit.theta,
+        val_loss=val_loss,
+        test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
+        status=status,
+        history=trace.history(),
+        method=repr(method),
+        message=message,
+        certificate=evidence,
+    )
+
+
+def descent_left(problem: Problem, w: Array, fit: Fit) -> float:
+    """w.g - min_i g_i >= 0 with g the hypergradient: 0 exactly where no shift of mass descends.
+
+    The first-order condition on the simplex, in units of L_val (the gap of Frank and Wolfe). With
+    groups the gradient is that of the group masses.
+    """
+    grad = to_numpy(value_and_gradient(problem, fit)[1]).astype(np.float64)
+    w_g = float(to_numpy(w).astype(np.float64) @ grad)
+    return w_g - float(np.min(gather(grad, problem.groups)))
+
+
+def masses(problem: Problem, w: Array) -> np.ndarray:
+    """Group masses (G,), or the weights themselves without groups, as float64 NumPy."""
+    v = to_numpy(w).astype(np.float64)
+    return v if problem.groups is None else np.bincount(problem.groups, weights=v)
