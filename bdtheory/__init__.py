@@ -23,6 +23,7 @@ from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOn
 from .models import Logistic, Ridge
 from .problem import Problem
 from .selection import Selection, Status
+from .usefulness import coverage, jointly_useful, maximum_entropy_weights, usefulness
 from .weights import effective_sample_size, sigmoid, softmax
 
 __version__ = "0.1.0"
@@ -38,9 +39,13 @@ __all__ = [
     "Status",
     "Uniform",
     "ValidationOnly",
+    "coverage",
     "effective_sample_size",
     "hypergradient",
+    "jointly_useful",
     "learn_weights",
+    "maximum_entropy_weights",
     "sigmoid",
     "softmax",
+    "usefulness",
 ]

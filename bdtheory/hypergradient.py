@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
+from .models.firstorder import fit_by_gradient
 from .models.fit import Fit
 from .problem import Array, Problem
 from .selection import to_numpy
@@ -44,11 +45,7 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
     >>> round(value, 12), grad.round(12).tolist()   # theta = 2 w_2 / (w_1 + w_2 + mu) = 0.5
     (0.125, [-0.125, 0.375])
     """
-    if not hasattr(problem.model, "fit"):
-        raise TypeError(
-            f"{problem.model!r} has no exact re-fit; needed a model with `fit`, such as Ridge or "
-            "Logistic; try learn_weights with Penalty or BMO, which need losses and gradients only"
-        )
+    needs_refit(problem)
     fit = refit(problem, check_weights(problem, weights))
     if not fit.converged:
         raise ValueError(
@@ -57,6 +54,15 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
         )
     value, grad = value_and_gradient(problem, fit)
     return (value if is_torch_array(grad) else float(value)), grad
+
+
+def needs_refit(problem: Problem) -> None:
+    """TypeError for a model without an exact re-fit: it has no hypergradient."""
+    if not hasattr(problem.model, "fit"):
+        raise TypeError(
+            f"{problem.model!r} has no exact re-fit; needed a model with `fit`, such as Ridge or "
+            "Logistic; try learn_weights with Penalty or BMO, which need losses and gradients only"
+        )
 
 
 def check_weights(problem: Problem, weights: Array) -> Array:
@@ -85,7 +91,17 @@ def check_weights(problem: Problem, weights: Array) -> Array:
 
 def refit(problem: Problem, w: Array, warm_start: Fit | None = None) -> Fit:
     """theta(w), ties at mu = 0 decided by the validation data where the model says so."""
-    return problem.model.fit(w, problem.train, warm_start, val=problem.val)
+    return fit_weighted(problem, w, problem.train, warm_start, val=problem.val)
+
+
+def fit_weighted(
+    problem: Problem, w: Array, data: Any, warm_start: Fit | None = None, *, val: Any = None
+) -> Fit:
+    """theta for weights w on any data set: by the model's own `fit`, or else by gradients."""
+    model = problem.model
+    if hasattr(model, "fit"):
+        return model.fit(w, data, warm_start, val=val)
+    return fit_by_gradient(model, w, data, warm_start)
 
 
 def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:

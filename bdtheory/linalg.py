@@ -17,8 +17,8 @@ from array_api_compat import array_namespace, device, is_numpy_array, is_torch_a
 
 from .problem import Array
 
-# Below this many entries of X one BLAS thread is fastest: on two busy cores, two threads were seen to
-# take several times as long on the digits.
+# Below this many entries of X one BLAS thread is fastest: on two busy cores, two threads were
+# seen to take several times as long on the digits.
 SMALL = 20_000_000
 
 
@@ -170,7 +170,7 @@ def row_space(X: np.ndarray) -> RowSpace:
         return RowSpace(np.zeros((p, 0)), np.eye(p))
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
     if len(X) > p:  # X = Q R has the row space of R, which is only (p, p)
-        X = np.linalg.qr(X, mode="r")
+        X = np.asarray(np.linalg.qr(X, mode="r"))
     _, s, Vt = scipy.linalg.svd(X, full_matrices=True, check_finite=False)
     rank = int(np.sum(s > max(n, p) * np.finfo(X.dtype).eps * s[0]))
     return RowSpace(Vt[:rank].T, Vt[rank:].T)
@@ -211,3 +211,12 @@ def least_norm(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     if not V.shape[1]:
         return np.zeros(A.shape[1], dtype=A.dtype)
     return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]
+
+
+def drop_rounding_rows(A: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """A = X Z (n, q) with rows set to 0 that are only the rounding of x_i' Z = 0.
+
+    `row_space` scales rows to length 1, which is right for data and wrong for such rows.
+    """
+    rounding = 4 * X.shape[1] * np.finfo(X.dtype).eps * np.linalg.norm(X, axis=1)
+    return np.where((np.linalg.norm(A, axis=1) > rounding)[:, None], A, 0.0).astype(A.dtype)

@@ -66,7 +66,7 @@ class Problem:
     """
 
     def __init__(self, model: Any, train: Any, val: Any, test: Any = None, *, groups: Any = None):
-        if not hasattr(model, "prepare"):
+        if isinstance(model, type) or not hasattr(model, "prepare"):
             raise ValueError(
                 f"model is {model!r}; needed a model such as Ridge(mu=1e-2); "
                 "try Problem(bdt.Ridge(mu=1e-2), train=(X, y), val=(X_val, y_val))"

@@ -6,7 +6,6 @@ import enum
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +93,9 @@ class Selection:
                 "selection to replace; try another name"
             )
         folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        fresh = folder.parent / f".{folder.name}-{os.getpid()}"
         try:
+            fresh.mkdir()
             np.savez(fresh / "arrays.npz", allow_pickle=False, **self._arrays())
             (fresh / "selection.json").write_text(json.dumps(self._facts(), indent=1) + "\n")
             if folder.exists():

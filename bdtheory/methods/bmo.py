@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ..hypergradient import mean_loss, refit
+from ..hypergradient import fit_weighted, mean_loss, refit
 from ..models.checks import check_count, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection, to_numpy
-from ..weights import drop_negligible, gather, softmax
+from ..weights import drop_negligible, effective_sample_size, gather, softmax
 from .run import Callback, Trace, as_weights, finish, uniform_weights
 
 
@@ -35,16 +35,16 @@ class BMO:
     """
 
     gamma: float = 1.0
-    steps: int = 50
+    steps: int = 60
     hot: float = 10.0
-    cold: float = 1e-3
+    cold: float = 1e-5
     tol: float = 1e-3
     eps: float = 1e-6
 
     def __post_init__(self):
         check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1.0")
-        check_count(self.steps, "steps", try_=50)
-        check_number(self.cold, "cold", least=0.0, strict=True, try_="cold=1e-3")
+        check_count(self.steps, "steps", try_=60)
+        check_number(self.cold, "cold", least=0.0, strict=True, try_="cold=1e-5")
         check_number(self.hot, "hot", least=self.cold, strict=True, try_="hot=10.0")
         check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
@@ -57,8 +57,8 @@ class BMO:
         stop = trace.record(w, mean_loss(problem, inner.theta, problem.val))
         scale = mean_loss(problem, joint.theta, problem.train)
         for tau in scale * np.geomspace(self.hot, self.cold, self.steps):
-            if stop or not tau > 0:
-                break
+            if stop or not tau > 0 or effective_sample_size(w) < 1.001:
+                break  # asked to, nothing to fit, or one sample left: colder changes nothing
             w = closed_form_weights(problem, joint.theta, float(tau))
             joint = fit_jointly(problem, w, self.gamma, joint)
             inner = refit(problem, w, inner)
@@ -85,4 +85,4 @@ def fit_jointly(problem: Problem, w: Array, gamma: float, warm_start: Fit | None
     """
     xp, X = array_namespace(problem.train.X), problem.train.X
     share = xp.full((problem.m,), 1.0 / (gamma * problem.m), dtype=X.dtype, device=device(X))
-    return problem.model.fit(xp.concat([w, share]), problem.joined(), warm_start)
+    return fit_weighted(problem, xp.concat([w, share]), problem.joined(), warm_start)

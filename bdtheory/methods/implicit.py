@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from array_api_compat import array_namespace
 
-from ..hypergradient import mean_loss, refit, value_and_gradient
+from ..hypergradient import needs_refit, refit, value_and_gradient
 from ..models.checks import check_count, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection
 from ..weights import drop_negligible
 from .bmo import BMO
+from .certify import lower_bound
+from .outer import Coordinates, logits, minimise_weights, simplex
 from .penalty import Penalty
 from .run import (
     Callback,
@@ -21,12 +24,12 @@ from .run import (
     as_weights,
     finish,
     masses,
-    minimise_logits,
     uniform_weights,
 )
 
 # Below this share of the losses at theta = 0 the uniform fit interpolates: C15's trap is near.
 INTERPOLATES = 0.02
+SMALL = 4_000  # entries of X times columns of theta
 
 
 @dataclass(frozen=True)
@@ -35,36 +38,40 @@ class Implicit:
 
     L-BFGS on omega from uniform weights; each value and gradient comes from an exact re-fit. Where
     the training data can be (nearly) interpolated, weights are inert inside the simplex (C15, C19)
-    and this start is trapped. Then it starts again twice, from closed-form weights with annealed
-    temperature (`BMO`) and from the penalty problem with growing gamma (`Penalty`); the best counts.
+    and this start is trapped. There, unless the result is optimal by its lower bound, it starts
+    again from closed-form weights with annealed temperature (`BMO`) and from the penalty problem
+    with growing gamma (`Penalty`); on small problems also from random weights, in coordinates that
+    reach exact zeros. The best of all is returned.
 
     Parameters
     ----------
     max_iterations : outer steps for each start.
+    restarts : random starts on small problems, drawn by the seed; 0 or more.
     tol : relative tolerance of the first-order condition, dimensionless: STATIONARY means that
         w.g - min_i g_i <= tol * L_val, with g the hypergradient: no shift of mass promises more.
     eps : relative tolerance of a certificate (theory.md, "What a certificate is").
     """
 
     max_iterations: int = 100
+    restarts: int = 4
     tol: float = 1e-3
     eps: float = 1e-6
 
     def __post_init__(self):
         check_count(self.max_iterations, "max_iterations", try_=100)
+        check_count(self.restarts, "restarts", least=0, try_=4)
         check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
-        """See `learn_weights`. Deterministic: the seed plays no part."""
-        trace = Trace(callback)
-        failure = ""
+        """See `learn_weights`. The seed draws the restarts."""
+        needs_refit(problem)
+        trace, failure = Trace(callback), ""
         try:
             start = uniform_weights(problem)
-            self._descend(problem, start, trace)
-            if weights_may_be_inert(problem, start):
-                for other in (BMO(), Penalty()):
-                    self._descend(problem, other.run(problem, seed, None).weights, trace)
+            self._descend(problem, logits(masses(problem, start)), trace)
+            if start_again(problem, start) and not self._optimal(problem, trace.best[0]):
+                self._descend_from_elsewhere(problem, seed, trace)
         except Stopped:
             pass
         except FloatingPointError as error:
@@ -72,8 +79,22 @@ class Implicit:
         w = uniform_weights(problem) if trace.best[1] is None else trace.best[1]
         return finish(problem, self, w, trace, tol=self.tol, failure=failure)
 
-    def _descend(self, problem: Problem, w: Array, trace: Trace) -> None:
-        """L-BFGS on the logits of the masses that w has; the trace keeps the best weights."""
+    def _optimal(self, problem: Problem, val_loss: float) -> bool:
+        """Whether the lower bound on V_BDS leaves nothing to gain."""
+        lower, infimum = lower_bound(problem)
+        return val_loss - lower <= self.eps * max(1.0, infimum)
+
+    def _descend_from_elsewhere(self, problem: Problem, seed: int, trace: Trace) -> None:
+        for other in (BMO(), Penalty()):
+            w = other.run(problem, seed, None).weights
+            self._descend(problem, logits(masses(problem, w)), trace)
+        if small(problem):
+            best = masses(problem, trace.best[1])
+            for v in (best, *random_masses(len(best), self.restarts, seed)):
+                self._descend(problem, simplex(v), trace)
+
+    def _descend(self, problem: Problem, coordinates: Coordinates, trace: Trace) -> None:
+        """L-BFGS from the start of these coordinates; the trace keeps the best weights."""
         state: dict[str, Fit | None] = {"fit": None}
 
         def objective(w: Array) -> tuple[float, Array, float]:
@@ -83,23 +104,32 @@ class Implicit:
             value, grad = value_and_gradient(problem, fit)
             return float(value), grad, float(value)
 
-        v = drop_negligible(masses(problem, w))
-        first = as_weights(problem, v)
-        fit = refit(problem, first)
-        if not fit.converged:
-            raise FloatingPointError(fit.message)
-        if trace.record(first, mean_loss(problem, fit.theta, problem.val)):
+        w = as_weights(problem, drop_negligible(coordinates.masses(coordinates.start)))
+        if trace.record(w, objective(w)[2]):
             raise Stopped
-        minimise_logits(problem, objective, v, trace, max_iterations=self.max_iterations)
+        minimise_weights(problem, objective, coordinates, trace, max_iterations=self.max_iterations)
 
 
-def weights_may_be_inert(problem: Problem, w: Array) -> bool:
-    """Whether C15's trap is near: few samples for the parameters, or a re-fit that interpolates."""
+def start_again(problem: Problem, w: Array) -> bool:
+    """Whether further starts are cheap (a small problem) or C15's trap is near.
+
+    It is near where samples are few for the parameters, or where the re-fit interpolates.
+    """
     X = problem.train.X
-    if 2 * X.shape[1] > problem.N:
+    if small(problem) or 2 * X.shape[1] > len(X):
         return True
     xp = array_namespace(X)
     theta = refit(problem, w).theta
     fitted = problem.model.losses(theta, problem.train)
     nothing = problem.model.losses(xp.zeros_like(theta), problem.train)
     return float(xp.mean(fitted)) <= INTERPOLATES * float(xp.mean(nothing))
+
+
+def small(problem: Problem) -> bool:
+    """Whether all starts together take about a second."""
+    return problem.size * problem.train.K <= SMALL
+
+
+def random_masses(G: int, count: int, seed: int) -> np.ndarray:
+    """`count` points of the simplex (count, G), Dirichlet(1/2): most mass on a few entries."""
+    return np.random.default_rng(seed).dirichlet(np.full(G, 0.5), size=count)

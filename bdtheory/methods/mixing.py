@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from array_api_compat import array_namespace, device
 
-from ..hypergradient import mean_loss, refit
+from ..hypergradient import fit_weighted, mean_loss, refit
 from ..models.checks import check_number
 from ..models.fit import Fit
 from ..problem import Problem
@@ -76,7 +76,7 @@ def mix(problem: Problem, ratio: float) -> Fit:
         return xp.full((n,), mass / n, dtype=X.dtype, device=device(X))
 
     w = xp.concat([share(problem.N, ratio), share(problem.m, 1.0)])
-    return problem.model.fit(w, problem.joined())
+    return fit_weighted(problem, w, problem.joined())
 
 
 def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | None) -> Selection:

@@ -11,7 +11,8 @@ from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection
 from .bmo import fit_jointly
-from .run import Callback, Stopped, Trace, finish, masses, minimise_logits, uniform_weights
+from .outer import logits, minimise_weights
+from .run import Callback, Stopped, Trace, finish, masses, uniform_weights
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class Penalty:
             v = masses(problem, w)
             for gamma in self._schedule():
                 objective = _Objective(problem, gamma, self.value_function)
-                v = minimise_logits(
-                    problem, objective, v, trace, max_iterations=self.max_iterations
+                v = minimise_weights(
+                    problem, objective, logits(v), trace, max_iterations=self.max_iterations
                 )
         except Stopped:
             pass
@@ -100,4 +101,4 @@ class _Objective:
         """(mu/2) ||theta||^2 without the intercept's row."""
         model = self.problem.model
         rows = theta[:-1, ...] if getattr(model, "fit_intercept", False) else theta
-        return 0.5 * model.mu * dot(rows, rows)
+        return 0.5 * getattr(model, "mu", 0.0) * dot(rows, rows)

@@ -1,4 +1,4 @@
-"""What every method shares: the record of a run, the outer minimiser, and the honest ending."""
+"""What every method shares: the record of a run, and the honest ending."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
-from scipy.optimize import minimize
 
 from ..hypergradient import mean_loss, refit, value_and_gradient
 from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection, Status, to_numpy
-from ..weights import drop_negligible, gather, softmax, spread
+from ..weights import drop_negligible, gather, spread
 from .certify import certificate
 
 Callback = Callable[[int, Array], Any]
-
-# A difference of the objective below this share of its size is rounding to an outer line search.
-FLAT = 1e-10
-MEMORY = 20  # pairs kept by L-BFGS; more than the usual 10 pays where one evaluation is a re-fit
 
 
 class Trace:
@@ -70,54 +65,6 @@ def as_weights(problem: Problem, v: np.ndarray) -> Array:
     return array_namespace(X).asarray(w, dtype=X.dtype, device=device(X))
 
 
-def minimise_logits(
-    problem: Problem,
-    objective: Callable[[Array], tuple[float, Array, float]],
-    v: np.ndarray,
-    trace: Trace,
-    *,
-    max_iterations: int,
-) -> np.ndarray:
-    """Group masses (or weights) after L-BFGS on the logits omega of the selector, from masses v.
-
-    `objective(w)` gives (value, gradient in w, re-fitted validation loss). With w = softmax(omega)
-    the gradient in omega is w * (g - w.g) (theory.md, "closed form"). Entries of v that are 0 stay
-    0: a softmax cannot bring them back. Raises `Stopped`, and FloatingPointError for a non-finite
-    value.
-    """
-    face = np.flatnonzero(v > 0)
-    latest: dict[bytes, tuple[Array, float]] = {}
-
-    def selected(omega: np.ndarray) -> np.ndarray:
-        full = np.zeros_like(v)
-        full[face] = softmax(omega)
-        return full
-
-    def fun(omega: np.ndarray) -> tuple[float, np.ndarray]:
-        at = drop_negligible(selected(omega))  # as it would be reported; keeps denormals away, too
-        w = as_weights(problem, at)
-        value, grad, val_loss = objective(w)
-        g = gather(to_numpy(grad).astype(np.float64), problem.groups)
-        if not (math.isfinite(value) and np.all(np.isfinite(g))):
-            raise FloatingPointError(
-                f"the objective is {value} with a non-finite gradient or value"
-            )
-        latest[omega.tobytes()] = (w, val_loss)
-        return value, (at * (g - at @ g))[face]
-
-    def step(intermediate_result: Any) -> None:
-        w, val_loss = latest[intermediate_result.x.tobytes()]
-        latest.clear()
-        if trace.record(w, val_loss):
-            raise Stopped
-
-    omega = np.log(v[face])
-    options = {"maxiter": max_iterations, "maxcor": MEMORY, "ftol": FLAT, "gtol": 0.0}
-    options["maxfun"] = 3 * max_iterations + 20
-    run = minimize(fun, omega, jac=True, method="L-BFGS-B", callback=step, options=options)
-    return selected(run.x)
-
-
 def finish(
     problem: Problem,
     method: Any,
@@ -143,6 +90,8 @@ def finish(
         status, message = Status.CERTIFIED, "within eps of the optimal value, by a lower bound"
     elif tol is None:
         message = "theta(w) at fixed weights; nothing was learned"
+    elif not hasattr(problem.model, "fit"):
+        status, message = Status.MAX_ITERATIONS, "trained without an exact re-fit: nothing is known"
     elif (promise := descent_left(problem, w, fit)) > tol * val_loss:
         status = Status.MAX_ITERATIONS
         message = (

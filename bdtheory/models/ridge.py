@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from array_api_compat import array_namespace, device
 
 from ..linalg import (
     add_to_diagonal,
+    drop_rounding_rows,
     least_norm,
     norm,
     solve_general,
@@ -123,7 +123,10 @@ class Ridge:
             theta = xp.concat([theta, xp.reshape(y_bar - xp.sum(x_bar * theta), (1,))])
         ridge = ridge_rows(self.mu, data.X, self.fit_intercept)
         grad = self.weighted_gradient(theta, w, data) + ridge * theta
-        distance = norm(grad) / self.mu if not self.fit_intercept else math.inf
+        distance = norm(grad) / self.mu  # H >= mu I
+        if self.fit_intercept:  # ||H^-1 grad|| through the same elimination
+            h = norm(grad[:-1] - x_bar * grad[-1]) / self.mu
+            distance = h * (1.0 + norm(x_bar)) + abs(float(grad[-1] / total))
         return Fit(theta, vjp, gap=0.5 * norm(grad) * distance, distance=distance)
 
     def _fit_without_ridge(self, w: Array, data: Data, val: Data | None) -> Fit:
@@ -140,9 +143,9 @@ class Ridge:
         c, space, gram_solve = weighted_least_squares(X[on], y[on], weights[on])
         theta = space.V @ c
         if val is not None and space.Z.shape[1]:
-            theta = theta + space.Z @ least_norm(
-                to_numpy(val.X) @ space.Z, to_numpy(val.y) - to_numpy(val.X) @ theta
-            )
+            X_val = to_numpy(val.X)
+            seen = drop_rounding_rows(X_val @ space.Z, X_val)
+            theta = theta + space.Z @ least_norm(seen, to_numpy(val.y) - X_val @ theta)
         r = X @ theta - y
         grad = space.V.T @ (X[on].T @ (weights[on] * r[on]))
         step = gram_solve(grad)

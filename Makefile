@@ -1,0 +1,42 @@
+# Every target sets up its own .venv from constraints.txt when it is missing or outdated.
+# Nothing is needed but Python 3.11 with venv, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+# One BLAS thread: the problems are small, and two threads on two busy cores are slower.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export VECLIB_MAXIMUM_THREADS := 1
+
+.PHONY: setup verify test figures lint bench clean
+
+setup: .venv/ready
+
+.venv/ready: constraints.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e ".[sklearn,test,dev]"
+	touch $@
+
+verify: .venv/ready  ## all figures, the digits, all claims; report at build/report/index.html
+	$(BIN)/python -m figures --jobs 2 --out build/figures
+	$(BIN)/python -m paper_checks --jobs 2 --report build/report --figures build/figures
+
+test: .venv/ready  ## all tests, in two processes
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+figures: .venv/ready  ## build/figures
+	$(BIN)/python -m figures --jobs 2 --out build/figures
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
+	$(BIN)/python -m benchmarks.hypergradient
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,343 @@
+"""The command line: `bdtheory compare` and `bdtheory select`.
+
+From here to the linear solve, reading down: main -> build_parser -> compare or select -> load
+-> measure -> learn_weights; then methods/implicit.py -> hypergradient.py (`refit`) -> models/.
+What is printed is made in console.py, what is written in outputs.py.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import sys
+import time
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from . import __version__
+from .console import Progress, Row, as_text, print_selection, print_table
+from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
+from .models import Logistic, Ridge
+from .models.checks import check_count
+from .outputs import outputs, write_comparison, write_selection
+from .problem import Problem
+from .selection import Selection, Status
+from .tasks import Table, Task, align, digits, read_table
+from .tasks.task import has_classes
+from .weights import auc, effective_sample_size
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of a command line: 0, 2 for bad input, 130 when interrupted.
+
+    Bad input gives one line on standard error and leaves nothing written.
+    """
+    try:
+        args = build_parser().parse_args(argv)
+        args.command(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; Python would complain again at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (ValueError, OSError, ImportError) as error:
+        print("bdtheory: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bdtheory: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+class Parser(ArgumentParser):
+    """An `ArgumentParser` whose complaints are a ValueError of one line, like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}; try {self.prog} --help")
+
+
+def build_parser() -> Parser:
+    """The parser; its result has `command`, the function to call with it."""
+    layout: Any = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
+    parser = Parser(prog="bdtheory", description=PROGRAM, epilog=PROGRAM_EPILOG, **layout)
+    parser.add_argument("--version", action="version", version=f"bdtheory {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, title="commands")
+    summary = "every method on one problem, as a table"
+    sub = commands.add_parser(
+        "compare", help=summary, description=COMPARE, epilog=COMPARE_EPILOG, **layout
+    )
+    sub.set_defaults(command=compare)
+    _shared_options(sub)
+    _compare_options(sub)
+    summary = "the weights of one method, as files"
+    sub = commands.add_parser(
+        "select", help=summary, description=SELECT, epilog=SELECT_EPILOG, **layout
+    )
+    sub.set_defaults(command=select)
+    _shared_options(sub)
+    _select_options(sub)
+    return parser
+
+
+def _shared_options(parser: Parser) -> None:
+    add = parser.add_argument_group("data, from files or --dataset").add_argument
+    add("train", nargs="?", metavar="TRAIN.csv", help="training rows to be weighted (or .npz)")
+    add("--val", metavar="FILE", help="trusted validation rows, from which weights are learned")
+    add("--target", metavar="NAME", help="target column of every file (in .npz: array, default y)")
+    add("--test", metavar="FILE", help="test rows; nothing but the test loss depends on them")
+    add("--id", metavar="COLUMN", help="training column that names rows; kept, not a feature")
+    add("--group", metavar="COLUMN", help="training column; the rows of a group share one weight")
+    text = "training column: 1 or true for clean rows, 0 or false for bad ones; only for the AUC"
+    add("--truth", metavar="COLUMN", help=text)
+    text = "handwritten digits (needs scikit-learn): 1000 training, 400 validation, 397 test rows"
+    add("--dataset", choices=("digits",), help=text)
+    text = "share of the labels of --dataset that are redrawn at random, 0 to 1 (default 0.5)"
+    add("--corrupt", type=float, metavar="SHARE", help=text)
+    add = parser.add_argument_group("model and run").add_argument
+    text = "auto (default): logistic for text or at most 20 distinct whole numbers, else ridge"
+    add("--model", choices=("ridge", "logistic", "auto"), default="auto", help=text)
+    text = "ridge penalty on the parameters, >= 0, in units of squared features (default 0.01)"
+    add("--mu", type=float, default=1e-2, help=text)
+    add("--intercept", action="store_true", help="add an unpenalised intercept (default: none)")
+    add("--seed", type=int, default=0, help="seeds all random numbers, >= 0 (default 0)")
+    add("--json", metavar="FILE", help="also write the result to FILE as JSON")
+
+
+def _compare_options(parser: Parser) -> None:
+    add = parser.add_argument_group("comparison").add_argument
+    text = "direct mixing: weight of the training loss, validation = 1 (default 0.01 0.1 1 10)"
+    ratios = [0.01, 0.1, 1.0, 10.0]
+    add("--ratios", type=float, nargs="+", metavar="RATIO", default=ratios, help=text)
+    text = "also write compare.csv, compare.json and config.json there (new, or an earlier result)"
+    add("-o", dest="output", metavar="FOLDER", help=text)
+
+
+def _select_options(parser: Parser) -> None:
+    add = parser.add_argument_group("selection").add_argument
+    text = "implicit (default): exact hypergradients; penalty: one level; bmo: closed-form weights"
+    add("--method", choices=("implicit", "penalty", "bmo"), default="implicit", help=text)
+    text = "where the result goes: a new folder, or an earlier result, which is replaced"
+    add("-o", dest="output", metavar="FOLDER", required=True, help=text)
+
+
+def compare(args: Namespace) -> None:
+    """Every method on one problem: a table, and files where asked for."""
+    task, _ = load(args)
+    problem = task.problem(choose_model(args, task.train[1]))
+    methods = [
+        ValidationOnly(),
+        Uniform(),
+        *[DirectMixing(ratio=ratio) for ratio in args.ratios],
+        BMO(),
+        Penalty(),
+        Implicit(),
+    ]
+    with outputs(args, "bdtheory compare") as places:
+        rows = [measure(problem, method, args.seed, task.clean)[1] for method in methods]
+        write_comparison(places, args, problem, rows)
+    print_table(sys.stdout, task, problem, rows)
+
+
+def select(args: Namespace) -> None:
+    """The weights of one method: a folder of files, and a summary."""
+    task, ids = load(args)
+    problem = task.problem(choose_model(args, task.train[1]))
+    match args.method:
+        case "implicit":
+            method = Implicit()
+        case "penalty":
+            method = Penalty()
+        case _:
+            method = BMO()
+    with outputs(args, "bdtheory select") as places:
+        fit, row = measure(problem, method, args.seed, task.clean)
+        if fit.status is Status.DIVERGED:
+            raise ValueError(
+                f"{row.method} diverged ({fit.message}); needed a finite solution; "
+                "try a larger --mu"
+            )
+        write_selection(places, args, problem, fit, row, ids)
+    print_selection(sys.stdout, task, problem, fit, row, ids)
+    print(f"written to {args.output}: weights.csv, history.csv, config.json, selection/")
+
+
+def measure(problem: Problem, method: Any, seed: int, clean: Any) -> tuple[Selection, Row]:
+    """The selection that the method makes, and its row of the table."""
+    start = time.process_time()
+    with Progress(problem, as_text(method), sys.stderr) as progress:
+        fit = learn_weights(problem, method, seed=seed, callback=progress.callback)
+    seconds = time.process_time() - start - progress.spent
+    # A loss at a theta that is not the minimiser is not that method's loss: unknown, not small.
+    failed = fit.status is Status.DIVERGED
+    return fit, Row(
+        method=as_text(method),
+        val_loss=None if failed else _finite(fit.val_loss),
+        test_loss=None if failed or fit.test_loss is None else _finite(fit.test_loss),
+        ess=_finite(effective_sample_size(fit.weights)),
+        auc=None if clean is None else _finite(auc(fit.weights, clean)),
+        status=fit.status.value,
+        seconds=seconds,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def choose_model(args: Namespace, y: np.ndarray) -> Ridge | Logistic:
+    """The lower-level model that --model, --mu and --intercept ask for, given training targets."""
+    logistic = args.model == "logistic" or (args.model == "auto" and has_classes(y))
+    return (Logistic if logistic else Ridge)(mu=args.mu, fit_intercept=args.intercept)
+
+
+def load(args: Namespace) -> tuple[Task, list[str] | None]:
+    """The task, from --dataset or from files, and the ids of its training rows where known."""
+    check_count(args.seed, "seed", least=0, try_=0)
+    for_files = ("train", "val", "target", "test", "id", "group", "truth")
+    given = [name for name in for_files if getattr(args, name) is not None]
+    if args.dataset is None:
+        return load_files(args)
+    if given:
+        name = "TRAIN.csv" if given[0] == "train" else f"--{given[0]}"
+        raise ValueError(f"got {name} and --dataset; needed one of them; try leaving one out")
+    args.corrupt = 0.5 if args.corrupt is None else args.corrupt
+    return digits(args.seed, corrupt=args.corrupt, mu=args.mu), None
+
+
+def load_files(args: Namespace) -> tuple[Task, list[str] | None]:
+    """The task in the files; features are matched by column name."""
+    _check_file_options(args)
+    columns = _feature_columns(args.train, args)
+    clean = None if args.truth is None else _read_truth(columns, args)
+    train = read_table(
+        args.train, args.target, id_column=args.id, group_column=args.group, columns=columns
+    )
+    val = _read_like(train, args.val, args)
+    test = None if args.test is None else _read_like(train, args.test, args)
+    task = Task(
+        name=os.path.basename(args.train),
+        train=(train.X, train.y),
+        val=(val.X, val.y),
+        mu=args.mu,
+        test=None if test is None else (test.X, test.y),
+        clean=clean,
+        groups=None if train.groups is None else np.array(train.groups),
+    )
+    return task, train.ids
+
+
+def _check_file_options(args: Namespace) -> None:
+    if args.train is None:
+        raise ValueError("got no data; needed TRAIN.csv or --dataset; try --dataset digits")
+    if args.corrupt is not None:
+        raise ValueError("got --corrupt with files; needed --dataset for that; try leaving it out")
+    if args.val is None:
+        raise ValueError("got no --val; needed trusted data to learn from; try --val VAL.csv")
+    if args.target is None and _is_csv(args.train):
+        raise ValueError("got no --target; needed the name of the target column; try --target y")
+    if args.truth is not None and args.truth in (args.target, args.id, args.group):
+        raise ValueError(
+            f"got --truth {args.truth}, a column with another role; needed a column of its own; "
+            "try leaving --truth out"
+        )
+
+
+def _is_csv(path: str) -> bool:
+    return path.lower().endswith(".csv")
+
+
+def _feature_columns(path: str, args: Namespace) -> list[str] | None:
+    """The columns of a .csv file that no option names; None where `read_table` is to complain."""
+    if not _is_csv(path):
+        return None
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            header = next(filter(None, csv.reader(file)), [])
+    except (OSError, ValueError, csv.Error):
+        return None
+    aside = (args.target, args.id, args.group, args.truth)
+    return [name.strip() for name in header if name.strip() not in aside] or None
+
+
+def _read_like(train: Table, path: str, args: Namespace) -> Table:
+    """A validation or test table with the features in the order that training has them."""
+    table = read_table(path, args.target, columns=_feature_columns(path, args))
+    return align(table, like=train)
+
+
+def _read_truth(columns: list[str] | None, args: Namespace) -> np.ndarray:
+    """clean (N,) bool from the column --truth, which is read as if it were the target."""
+    one = None if columns is None else columns[:1]  # a table has a feature
+    cells = read_table(args.train, args.truth, columns=one).y.tolist()
+    meaning = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+    for cell in cells:
+        if str(cell).lower() not in meaning:
+            raise ValueError(
+                f"{args.train}, column {args.truth!r}: got {cell!r}; needed 1 or true for clean "
+                "rows, 0 or false for bad ones; try another --truth COLUMN"
+            )
+    return np.array([meaning[str(cell).lower()] for cell in cells])
+
+
+PROGRAM = """\
+Learn one weight per training sample, so that a model trained with these weights does well on
+validation data that you trust (bilevel data selection). Weights near 0 mark samples that
+disagree with the validation data: wrong labels, wrong units, another population."""
+
+PROGRAM_EPILOG = """\
+examples:
+  bdtheory compare --dataset digits
+  bdtheory select train.csv --val trusted.csv --target label -o result
+
+`bdtheory compare --help` and `bdtheory select --help` say more. Exit status: 0, or 2 for bad
+input, with one line that says what was got, what was needed and what to try."""
+
+COMPARE = """\
+Which way of using doubtful training data serves trusted validation data best? Runs baselines
+(validation data only, all training data, mixing both) and three methods that learn a weight per
+training sample, and prints one row for each."""
+
+FILES = """\
+files:
+  .csv  one header line; the target may be text; every column that no option names is a feature
+        and must be numeric. Features are matched by name between files and are not rescaled.
+  .npz  arrays X (rows, features) and y; for training optionally id and groups."""
+
+COMPARE_EPILOG = f"""\
+examples:
+  bdtheory compare --dataset digits --corrupt 0.5
+  bdtheory compare train.csv --val trusted.csv --target label --test test.csv --json rows.json
+
+output, a row per method (* marks the lowest validation loss):
+  val loss, test loss  mean losses without the ridge: cross-entropy in nats, or half the squared
+                       error; - where unknown. Learned weights are judged by an exact re-fit.
+  ess                  effective sample size: the weights amount to so many equally weighted rows
+  AUC                  probability that a clean row outweighs a bad one; 0.5 is chance
+  status               certified: within 1e-6 of a computed lower bound on what weights can reach;
+                       stationary: no descent left; max_iterations: stopped before that;
+                       diverged: no solution, losses not shown
+  seconds              processor time
+--json writes a list of objects with method, val_loss, test_loss, ess, auc and seconds; null where
+unknown.
+
+{FILES}"""
+
+SELECT = """\
+Weights for training samples, learned from trusted validation data, written to a folder."""
+
+SELECT_EPILOG = f"""\
+examples:
+  bdtheory select train.csv --val trusted.csv --target label --id key -o result
+  bdtheory select --dataset digits --corrupt 0.3 --method bmo -o digits-weights
+
+output in FOLDER, complete or not there at all:
+  weights.csv   row (1 is the first row of data), the id if --id is given, weight; weights sum to 1
+  history.csv   iteration, seconds of processor time, val_loss after each outer step
+  config.json   options, versions, checksums of the input files, status, losses
+  selection/    weights and model for Python: bdtheory.Selection.load("FOLDER/selection")
+Two runs with the same seed write the same numbers, the seconds apart.
+--json writes status, message, losses, ess and auc as one object.
+
+{FILES}"""

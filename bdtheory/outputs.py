@@ -1,0 +1,205 @@
+"""What the command line writes: files that are complete or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import secrets
+import shutil
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+from . import __version__
+from .console import Row, as_text
+from .problem import Problem
+from .selection import Selection
+from .tasks import write_csv
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where to write while the work goes on: drafts, moved to their places at the end."""
+
+    folder: Path | None
+    file: Path | None
+
+
+@contextmanager
+def outputs(args: Namespace, command: str) -> Iterator[Places]:
+    """Drafts of -o FOLDER and --json FILE, made before the work: what cannot be written is found
+    out at once. They are moved to their places if the block succeeds, else removed.
+    """
+    inputs = [Path(path).resolve() for path in input_files(args)]
+    if args.json is not None:
+        place = Path(args.json).resolve()
+        if place in inputs:
+            raise ValueError(
+                f"{args.json} is read as data; needed a file of its own; try another --json FILE"
+            )
+        if args.output is not None and Path(args.output).resolve() in place.parents:
+            raise ValueError(
+                f"{args.json} is inside {args.output}; needed a file outside the "
+                "folder, which is replaced as a whole; try another --json FILE"
+            )
+    with _draft_file(args.json) as file, _draft_folder(args.output, command) as folder:
+        yield Places(folder, file)
+
+
+@contextmanager
+def _draft_file(path: str | None) -> Iterator[Path | None]:
+    if path is None:
+        yield None
+        return
+    place = Path(path).resolve()
+    if place.exists() and not place.is_file():
+        raise ValueError(f"{path} is not a plain file; needed a file name; try {path}.json")
+    draft = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    try:
+        draft.touch(exist_ok=False)
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}); needed a file name in an existing "
+            "folder; try another --json FILE"
+        ) from None
+    try:
+        yield draft
+        os.replace(draft, place)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _draft_folder(path: str | None, command: str) -> Iterator[Path | None]:
+    if path is None:
+        yield None
+        return
+    place = Path(path).resolve()
+    _check_replaceable(path, place, command)
+    above = next(parent for parent in place.parents if parent.exists())
+    draft, old = (above / f".{place.name}-{secrets.token_hex(4)}" for _ in range(2))
+    try:
+        draft.mkdir()
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be written ({error.strerror}); needed a folder name where folders may "
+            "be made; try another -o FOLDER"
+        ) from None
+    try:
+        yield draft
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():
+            place.rename(old)
+        draft.rename(place)
+    finally:
+        if old.exists() and not place.exists():  # the second rename failed: undo the first
+            old.rename(place)
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_replaceable(path: str, place: Path, command: str) -> None:
+    """A ValueError unless the place is free, an empty folder, or holds just a result of `command`.
+
+    A result says so in its config.json, which lists its files.
+    """
+    if not place.exists():
+        return
+    if not place.is_dir():
+        raise ValueError(f"{path} is a file; needed a folder; try another -o FOLDER")
+    if place == Path.cwd() or place in Path.cwd().parents or place.is_mount():
+        raise ValueError(
+            f"{path} cannot be replaced while it is in use; needed a folder of its "
+            "own; try a folder inside it"
+        )
+    found = {p.relative_to(place).as_posix() for p in place.rglob("*") if not p.is_dir()}
+    try:
+        config = json.loads((place / "config.json").read_text())
+        mine = set(config["files"]) if config["command"] == command else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        mine = set()
+    if not found <= mine:
+        raise ValueError(
+            f"{path} holds other files, such as {min(found - mine)}; needed a new or "
+            f"empty folder, or an earlier result of `{command}`; try a new -o FOLDER"
+        )
+
+
+def input_files(args: Namespace) -> list[str]:
+    """The data files that a command reads."""
+    return [path for path in (args.train, args.val, args.test) if path is not None]
+
+
+def write_comparison(places: Places, args: Namespace, problem: Problem, rows: list[Row]) -> None:
+    """compare.csv, compare.json and config.json into the folder, the rows into the --json file."""
+    table = [row.as_json() for row in rows]
+    if places.file:
+        _write_json(places.file, table)
+    if places.folder:
+        _write_json(places.folder / "compare.json", table)
+        names = [field.name for field in fields(Row)]
+        write_csv(places.folder / "compare.csv", names, [list(asdict(r).values()) for r in rows])
+        _write_config(places.folder, "bdtheory compare", args, problem, {})
+
+
+def write_selection(
+    places: Places,
+    args: Namespace,
+    problem: Problem,
+    fit: Selection,
+    row: Row,
+    ids: list[str] | None,
+) -> None:
+    """weights.csv, history.csv, config.json and selection/ into the folder, a summary into FILE."""
+    result = row.as_json() | {"status": row.status, "message": fit.message}
+    del result["seconds"]  # kept in history.csv only: everything else is the same in every run
+    if places.file:
+        _write_json(places.file, result)
+    if places.folder:
+        named = [] if ids is None else [ids]
+        rows = zip(range(1, problem.N + 1), *named, fit.weights.tolist(), strict=True)
+        write_csv(places.folder / "weights.csv", ["row", *["id"] * len(named), "weight"], rows)
+        history = [fit.history[name].tolist() for name in ("iteration", "seconds", "val_loss")]
+        columns = ["iteration", "seconds", "val_loss"]
+        write_csv(places.folder / "history.csv", columns, zip(*history, strict=True))
+        fit.save(places.folder / "selection")
+        _write_config(places.folder, "bdtheory select", args, problem, result)
+
+
+def _write_config(
+    folder: Path, command: str, args: Namespace, problem: Problem, result: dict[str, Any]
+) -> None:
+    """config.json: what is needed to run this again, and which files are the result's."""
+    skipped = ("command", "output", "json")  # say where the result went, not what it is
+    files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    config = {
+        "command": command,
+        "files": sorted([*files, "config.json"]),
+        "options": {name: value for name, value in vars(args).items() if name not in skipped},
+        "model": as_text(problem.model),
+        "sha256": {path: _sha256(path) for path in input_files(args)},
+        "versions": {
+            "bdtheory": __version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    _write_json(folder / "config.json", config | ({"result": result} if result else {}))
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

@@ -1,0 +1,240 @@
+"""Comma-separated files: read and checked cell by cell, written all or nothing.
+
+A row is its line number in the file; the header is line 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import os
+import secrets
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from .table import File, Table, fail, no_empty, readable
+
+
+def read_csv(
+    path: File,
+    target: str,
+    *,
+    id_column: str | None = None,
+    group_column: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Table:
+    """The table in a comma-separated file in UTF-8 with one header line; blank lines are skipped.
+
+    Parameters
+    ----------
+    path : the file.
+    target : name of the target column. Numbers or text, not a mixture.
+    id_column, group_column : names of columns that are kept aside as text, optional.
+    columns : names of the feature columns, in the order wanted; all the remaining ones if None.
+
+    Raises ValueError, in one line, for anything that is not such a table; see `read_table`.
+    """
+    records = _records(path)
+    header = _header(path, next(records, None))
+    aside = [name for name in (target, id_column, group_column) if name is not None]
+    names = [name for name in header if name not in aside] if columns is None else list(columns)
+    _check_roles(path, header, aside + names)
+    if not names:
+        fail(path, "no feature column", "at least one", "another target column", row=1)
+    X, texts, lines = _read(path, records, header, names, aside)
+    if group_column is not None:
+        no_empty(path, group_column, texts[group_column], lines)
+    return Table(
+        X=X,
+        y=_target(path, target, texts[target], lines),
+        columns=tuple(names),
+        ids=None if id_column is None else texts[id_column],
+        groups=None if group_column is None else texts[group_column],
+        path=str(path),
+    )
+
+
+def _read(
+    path: File,
+    records: Iterator[tuple[int, list[str]]],
+    header: list[str],
+    names: list[str],
+    aside: list[str],
+) -> tuple[np.ndarray, dict[str, list[str]], Sequence[int]]:
+    """Features (n, p) of the columns `names`, the texts of those `aside`, the line of each row."""
+    where, kept = [[header.index(name) for name in part] for part in (names, aside)]
+    # Flat arrays of machine numbers: a tenth of the memory of lists of lists.
+    X, texts, lines = array("d"), [[] for _ in aside], array("q")
+    for line, cells in records:
+        if len(cells) != len(header):
+            remedy = "quotes around cells with commas"
+            fail(path, f"{len(cells)} cells", f"{len(header)}, as in the header", remedy, row=line)
+        X.extend(_numbers(path, line, names, [cells[k] for k in where]))
+        for text, k in zip(texts, kept, strict=True):
+            text.append(cells[k].strip())
+        lines.append(line)
+    if not lines:
+        fail(path, "a header only", "at least one row of data", "the file it was made from")
+    features = np.frombuffer(X, dtype=np.float64).reshape(len(lines), len(names))
+    return features, dict(zip(aside, texts, strict=True)), lines
+
+
+def _records(path: File) -> Iterator[tuple[int, list[str]]]:
+    """(line number, cells) of every line that is not blank; a record's line is its first one."""
+    readable(path)
+    with open(path, "rb") as file:
+        start = file.read(4096)
+    if start.startswith(b"PK\x03\x04") or b"\0" in start:
+        fail(path, "binary content", "comma-separated text", "the ending .npz if it is one", row=1)
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        reader, line = csv.reader(file, strict=True), 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            fail(path, f"{error}", "comma-separated cells", 'each " in a cell twice', row=line)
+        except UnicodeDecodeError as error:
+            row = _not_utf8(path)
+            fail(path, f"bytes with {error.reason}", "text in UTF-8", "saving it as UTF-8", row=row)
+
+
+def _not_utf8(path: File) -> int:
+    """Line number of the first line that is not UTF-8."""
+    with open(path, "rb") as file:
+        for line, content in enumerate(file, start=1):
+            try:
+                content.decode("utf-8")
+            except UnicodeDecodeError:
+                return line
+    return 1
+
+
+def _header(path: File, record: tuple[int, list[str]] | None) -> list[str]:
+    """The column names, stripped: none empty, none twice."""
+    if record is None:
+        fail(path, "blank lines only", "a header and rows of data", "the file it was made from")
+    line, names = record[0], [name.strip() for name in record[1]]
+    for k, name in enumerate(names):
+        if not name:
+            fail(path, f"no name for column {k + 1}", "a name", "naming or dropping it", row=line)
+        if name in names[:k]:
+            fail(path, "that name twice", "distinct names", "renaming one", column=name, row=line)
+    return names
+
+
+def _check_roles(path: File, header: list[str], names: list[str]) -> None:
+    """Every name is a column, and none has two roles."""
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            fail(path, "two roles for one column", "one", "dropping one", column=name, row=1)
+        if name not in header:
+            close = difflib.get_close_matches(name, header, n=1, cutoff=0.0)[0]
+            shown = ", ".join(map(repr, header[:20])) + (", ..." if len(header) > 20 else "")
+            commas = " (is it separated by commas?)" if len(header) == 1 else ""
+            fail(path, "no such column", f"one of {shown}{commas}", repr(close), column=name, row=1)
+
+
+def _numbers(path: File, line: int, names: list[str], cells: list[str]) -> list[float]:
+    """The cells as finite floats."""
+    try:
+        values = [float(cell) for cell in cells]
+        # A sum is finite only if every term is, short of an overflow, which the slow way settles;
+        # float() takes 1_000 for a number, which in a file is more likely a slip.
+        if math.isfinite(sum(values)) and not any("_" in cell for cell in cells):
+            return values
+    except ValueError:
+        pass
+    return [_number(path, line, name, cell) for name, cell in zip(names, cells, strict=True)]
+
+
+def _number(path: File, line: int, name: str, cell: str) -> float:
+    """The cell as a finite float, or a complaint about it."""
+    value = _as_float(cell)
+    if value is None or not math.isfinite(value):
+        got = repr(cell[:40]) if cell.strip() else "an empty cell"
+        remedy = "a numeric code, or dropping that row or column"
+        fail(path, got, "a finite number", remedy, column=name, row=line)
+    return value
+
+
+def _as_float(cell: str) -> float | None:
+    """The cell as a float, which may be nan or inf; None for text."""
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def _target(path: File, name: str, cells: list[str], lines: Sequence[int]) -> np.ndarray:
+    """The target as int64, float64 or text, (n,)."""
+    no_empty(path, name, cells, lines)
+    values = [_as_float(cell) for cell in cells]
+    texts = [k for k, value in enumerate(values) if value is None]
+    numbers = [k for k, value in enumerate(values) if value is not None]
+    if not numbers:
+        return np.array(cells)
+    if texts:
+        odd, other = (texts, "numbers") if len(texts) <= len(numbers) else (numbers, "text")
+        fail(
+            path,
+            f"{cells[odd[0]][:40]!r} in a column that also has {other}",
+            "numbers or text, not both",
+            "a word before each number if they are labels",
+            column=name,
+            row=lines[odd[0]],
+        )
+    for line, cell in zip(lines, cells, strict=True):
+        _number(path, line, name, cell)
+    try:
+        return np.array([int(cell) for cell in cells], dtype=np.int64)
+    except (ValueError, OverflowError):
+        return np.array(values, dtype=np.float64)
+
+
+class _UnixLines:
+    r"""A file whose lines end in \n. Written with \r\n, so that csv quotes a \r inside a cell."""
+
+    def __init__(self, file: TextIO):
+        self.file = file
+
+    def write(self, line: str) -> int:
+        """One line, its \\r\\n replaced; csv calls this once per row."""
+        return self.file.write(line.removesuffix("\r\n") + "\n")
+
+
+def write_csv(path: File, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A .csv file in UTF-8 that is complete or not there: written beside its place, then moved.
+
+    Numbers are written so that reading them gives the same number; None is an empty cell.
+
+    Raises
+    ------
+    ValueError : for a row of another length than the header, a folder that does not exist, or a
+        path that is not a plain file.
+
+    Source: the way of POSIX rename(2), which replaces a file in one step.
+    """
+    place = Path(os.path.realpath(path))
+    if not place.parent.is_dir():
+        fail(path, "a folder that does not exist", "an existing folder", "making it first")
+    if place.exists() and not place.is_file():
+        fail(path, "something else than a file", "a file name", "a new name")
+    draft = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
+    try:
+        with open(draft, "x", encoding="utf-8", newline="") as file:
+            writer = csv.writer(_UnixLines(file))
+            writer.writerow(header)
+            for line, row in enumerate(rows, start=2):
+                if len(row) != len(header):
+                    fail(path, f"{len(row)} cells", f"{len(header)}", "one per column", row=line)
+                writer.writerow(row)
+        os.replace(draft, place)
+    finally:
+        draft.unlink(missing_ok=True)

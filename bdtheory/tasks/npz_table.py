@@ -1,0 +1,91 @@
+"""NumPy archives with a table: arrays X and y, checked, and never unpickled."""
+
+from __future__ import annotations
+
+import zipfile
+
+import numpy as np
+
+from .table import File, Table, fail, no_empty, readable
+
+
+def read_npz(path: File, target: str = "y") -> Table:
+    """The table in a NumPy archive with arrays `X` (n, p) and `y` (n,), features named x0, x1, ...
+
+    Optional arrays `id` and `groups`, (n,) each. Nothing is ever unpickled. In a complaint a row
+    is an index, counted from 0. Raises ValueError, in one line, for anything else.
+    """
+    readable(path)
+    if target in ("X", "id", "groups"):
+        fail(path, "the same array twice", "an array of targets", 'target="y"', column=target)
+    arrays = _load(path, ("X", target, "id", "groups"))
+    for name in ("X", target):
+        if name not in arrays:
+            fail(path, "no such array", f"arrays X and {target}", "numpy.savez", column=name)
+    n = _check_shapes(path, arrays)
+    return Table(
+        X=_numeric(path, "X", arrays["X"]).astype(np.float64),
+        y=_target(path, target, arrays[target]),
+        columns=tuple(f"x{k}" for k in range(arrays["X"].shape[1])),
+        ids=_texts(path, "id", arrays, n),
+        groups=_texts(path, "groups", arrays, n),
+        path=str(path),
+    )
+
+
+def _load(path: File, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Those of the named arrays that the archive has."""
+    if not zipfile.is_zipfile(path):
+        fail(path, "no NumPy archive", "a file by numpy.savez", "the ending .csv if it is text")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: np.asarray(file[name]) for name in names if name in file.files}
+    except Exception as error:  # zlib, zipfile and NumPy each have their own for a broken archive
+        fail(path, f"an unreadable archive ({error})", "plain arrays", "numpy.savez without pickle")
+
+
+def _check_shapes(path: File, arrays: dict[str, np.ndarray]) -> int:
+    """The number of rows n: X is (n, p), n and p at least 1, everything else (n,)."""
+    X = arrays["X"]
+    if X.ndim != 2 or 0 in X.shape:
+        fail(path, f"shape {X.shape}", "(rows, features)", "X.reshape(len(X), -1)", column="X")
+    for name, a in arrays.items():
+        if name != "X" and a.shape != (len(X),):
+            needed = f"({len(X)},), one per row of X"
+            fail(path, f"shape {a.shape}", needed, f"{name}.reshape(-1)", column=name)
+    return len(X)
+
+
+def _numeric(path: File, name: str, a: np.ndarray) -> np.ndarray:
+    """The array, real and finite."""
+    if a.dtype.kind not in "fiub":
+        fail(path, f"dtype {a.dtype}", "numbers", "a numeric encoding", column=name)
+    bad = np.argwhere(~np.isfinite(a))
+    if len(bad):
+        row, value = int(bad[0][0]), float(a[tuple(bad[0])])
+        column = f"x{bad[0][1]}" if a.ndim == 2 else name
+        needed = "a finite number (rows count from 0)"
+        fail(path, f"{value}", needed, "dropping that row", column=column, row=row)
+    return a
+
+
+def _target(path: File, name: str, y: np.ndarray) -> np.ndarray:
+    """Text as it is, whole numbers and booleans as int64, other numbers as float64."""
+    if y.dtype.kind == "U":
+        no_empty(path, name, y.tolist(), range(len(y)))
+        return y
+    _numeric(path, name, y)
+    return y.astype(np.float64 if y.dtype.kind == "f" else np.int64)
+
+
+def _texts(path: File, name: str, arrays: dict[str, np.ndarray], n: int) -> list[str] | None:
+    """The labels of the n rows as text, or None without such an array."""
+    if name not in arrays:
+        return None
+    labels = arrays[name]
+    if labels.dtype.kind != "U":
+        _numeric(path, name, labels)
+    texts = [str(value) for value in labels.tolist()]
+    if name == "groups":
+        no_empty(path, name, texts, range(n))
+    return texts

@@ -1,0 +1,107 @@
+"""A table of features and a target, and the one way to complain about a file.
+
+Every complaint is a ValueError of one line: file, column, row; what was got, what was needed, what
+to try.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NoReturn
+
+import numpy as np
+
+File = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Numeric features and a target, with what else the file says about each row.
+
+    Attributes
+    ----------
+    X : features (n, p), float64, finite.
+    y : target (n,): int64 where every cell is a whole number, float64 for other numbers, else text.
+    columns : the p feature names.
+    ids : one text per row, or None.
+    groups : one non-empty text per row, or None.
+    path : the file it was read from.
+
+    Examples
+    --------
+    >>> Table(np.eye(2), np.array([0, 1]), ("a", "b"))
+    Table(n=2, columns=('a', 'b'), path='')
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    columns: tuple[str, ...]
+    ids: list[str] | None = None
+    groups: list[str] | None = None
+    path: str = ""
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __repr__(self) -> str:
+        return f"Table(n={len(self)}, columns={self.columns!r}, path={self.path!r})"
+
+
+def align(table: Table, like: Table) -> Table:
+    """`table` with its feature columns in the order that `like` has them; a column is its name.
+
+    Raises ValueError where a column is missing from either.
+
+    Examples
+    --------
+    >>> a = Table(np.array([[1.0, 2.0]]), np.array([0]), ("u", "v"))
+    >>> b = Table(np.array([[4.0, 3.0]]), np.array([1]), ("v", "u"))
+    >>> align(b, like=a).X.tolist()
+    [[3.0, 4.0]]
+    """
+    missing = [name for name in like.columns if name not in table.columns]
+    extra = [name for name in table.columns if name not in like.columns]
+    if missing or extra:
+        got = "no such column" if missing else "a column too many"
+        needed = f"the {len(like.columns)} feature columns of {like.path or 'the first table'}"
+        column = (missing or extra)[0]
+        fail(table.path, got, needed, "the same columns in both", column=column, row=1)
+    order = [table.columns.index(name) for name in like.columns]
+    return replace(table, X=np.ascontiguousarray(table.X[:, order]), columns=like.columns)
+
+
+def readable(path: File) -> None:
+    """A ValueError unless the path is a plain file that is not empty and may be read."""
+    if os.path.isdir(path):
+        fail(path, "a folder", "a file", "one of the files in it")
+    if not os.path.isfile(path):
+        fail(path, "no such file", "a .csv or .npz file", "the full path")
+    if not os.access(path, os.R_OK):
+        fail(path, "a file that may not be read", "permission to read it", "chmod")
+    if os.path.getsize(path) == 0:
+        fail(path, "an empty file", "a table with rows of data", "the file it was made from")
+
+
+def no_empty(path: File, name: str, cells: list[str], rows: Sequence[int]) -> None:
+    """A ValueError if a cell of the column is empty; `rows` are the row numbers of the cells."""
+    if "" in cells:
+        row = rows[cells.index("")]
+        fail(path, "an empty cell", "a value", "'unknown' or dropping it", column=name, row=row)
+
+
+def fail(
+    path: File,
+    got: str,
+    needed: str,
+    try_: str,
+    *,
+    column: str | None = None,
+    row: int | None = None,
+) -> NoReturn:
+    """A ValueError in one line: file, column and row; got, needed, try."""
+    where = os.fspath(path) or "the table"
+    where += "" if column is None else f", column {column!r}"
+    where += "" if row is None else f", row {row}"
+    raise ValueError(" ".join(f"{where}: got {got}; needed {needed}; try {try_}".split()))
