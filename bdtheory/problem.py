@@ -91,7 +91,7 @@ def _group_codes(groups: Any, N: int) -> tuple[np.ndarray | None, list | None]:
     """Integer codes 0..G-1 (N,) and the sorted names of the groups."""
     if groups is None:
         return None, None
-    labels = np.asarray(groups)
+    labels = np.asarray(groups, dtype=object)  # as they are: NaN among texts must not become 'nan'
     if labels.shape != (N,):
         raise ValueError(
             f"groups has shape {labels.shape}; needed one label per training sample, ({N},); "
@@ -103,5 +103,11 @@ def _group_codes(groups: Any, N: int) -> tuple[np.ndarray | None, list | None]:
                 f"groups has no label at row {row} (got {label!r}); needed one for every training "
                 "sample; try a group of its own, such as 'unknown', for the unlabelled"
             )
-    names, codes = np.unique(labels, return_inverse=True)
+    try:
+        names, codes = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise ValueError(
+            f"groups cannot be sorted ({error}); needed labels of one type; "
+            "try turning all of them into strings"
+        ) from None
     return codes.reshape(-1), names.tolist()

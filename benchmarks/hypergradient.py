@@ -35,7 +35,7 @@ def ridge(N: int, p: int, m: int) -> tuple[bdt.Problem, np.ndarray]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Cost of a hypergradient, in fits.")
     parser.add_argument("--rows", type=int, default=100_000, help="training samples (default 1e5)")
     parser.add_argument("--features", type=int, default=100, help="features (default 100)")
     parser.add_argument("--repeats", type=int, default=20, help="paired repeats (default 20)")

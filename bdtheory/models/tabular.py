@@ -97,12 +97,26 @@ def _as_array(a: Any, what: str) -> Array:
     if is_array_api_obj(a) and not isinstance(a, np.ndarray):
         return a
     try:
-        return np.asarray(a)
+        array = np.asarray(a)
     except ValueError as error:
         raise ValueError(
             f"{what} are not a rectangular array ({error}); needed one number per row and column; "
             "try numpy.asarray on them to see which row differs"
         ) from None
+    if array.dtype.kind in "US" and not isinstance(a, np.ndarray):
+        return _texts(np.asarray(a, dtype=object), what)
+    return array
+
+
+def _texts(a: Array, what: str) -> Array:
+    """Texts only: NumPy would turn a NaN or a number among them into text without a word."""
+    for row, value in enumerate(a.reshape(-1).tolist()):
+        if not isinstance(value, str):
+            raise ValueError(
+                f"{what} have {value!r} among texts, at position {row}; needed one type; "
+                "try dropping that row, or turning all of them into strings"
+            )
+    return a.astype(str)
 
 
 def _floating(a: Array, what: str) -> Array:

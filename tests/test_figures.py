@@ -1,0 +1,201 @@
+"""The figures: every headline holds, fails when the numbers do not, and files are reproducible."""
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+needs_data = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn"
+)
+NAMES = [
+    "coverage",
+    pytest.param("digits", marks=needs_data),
+    "mixing_ratio",
+    "trap",
+    "useful_weights",
+]
+EVERY = ["coverage", "digits", "mixing_ratio", "trap", "useful_weights"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _root_on_path():
+    """`figures` is a folder of the repository, not an installed package."""
+    sys.path.insert(0, str(ROOT))
+    yield
+    sys.path.remove(str(ROOT))
+
+
+def load(name):
+    return importlib.import_module(f"figures.{name}")
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """Quick arrays by figure, computed once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = load(name).compute(True)
+        return {key: np.array(value) for key, value in made[name].items()}
+
+    return get
+
+
+def command(*arguments):
+    """`python -m figures ...` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "figures", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_headline_holds_and_two_drawings_have_the_same_bytes(name, arrays, tmp_path):
+    figure, style = load(name), load("style")
+    figure.headline(arrays(name))
+    paths = [style.save(figure.draw(arrays(name)), tmp_path / run, name) for run in "ab"]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].with_suffix(".png").read_bytes() == paths[1].with_suffix(".png").read_bytes()
+    assert b"<text" not in paths[0].read_bytes()  # letters are outlines: no font is looked up
+
+
+# One tampering for each statement in a headline: (figure, array, what to do to it, message).
+TAMPERINGS = [
+    ("mixing_ratio", "exact_bds", lambda a: a + 1e-3, "not below direct mixing"),
+    ("mixing_ratio", "exact_bds", lambda a: a + 1e-15, "needed < 1e-20"),
+    ("mixing_ratio", "noisy_bds", lambda a: a + 0.05, "not below direct mixing"),
+    ("mixing_ratio", "noisy_certified", np.logical_not, "certified on 0"),
+    ("mixing_ratio", "exact_limit", lambda a: 2 * a, "over its limit"),
+    ("useful_weights", "BMO_final", lambda a: a + 1e-9, "mass on useless"),
+    ("useful_weights", "Penalty_certified", np.logical_not, "Penalty: certified on 0"),
+    ("useful_weights", "Implicit_final", lambda a: 0 * a, "useful samples kept"),
+    ("coverage", "bds", lambda a: a + 1e-9, "L_val up to"),
+    ("coverage", "bds", lambda a: a * [1, 0.5], "needed n / 14"),
+    ("coverage", "mixing", lambda a: np.maximum(a, 0.5), "median of lam"),
+    ("coverage", "share_bds", lambda a: 0.9 * a, "maximum-entropy"),
+    ("coverage", "share_mixing", lambda a: 0 * a, "control"),
+    ("trap", "slice", lambda a: a[[0, 0, 0]], "needed 100"),
+    ("trap", "loss", lambda a: a + 1e-5, "needed < 1e-6"),
+    ("trap", "loss", lambda a: np.minimum(a, 1e-7), "not trapped"),
+    pytest.param("digits", "auc", lambda a: a - 0.1, "AUC", marks=needs_data),
+    pytest.param("digits", "val_loss", lambda a: a[:, :, ::-1], "has L_val", marks=needs_data),
+]
+
+
+@pytest.mark.parametrize(("name", "key", "tamper", "message"), TAMPERINGS)
+def test_headline_fails_where_a_number_is_changed(name, key, tamper, message, arrays):
+    numbers = arrays(name)
+    numbers[key] = tamper(numbers[key])
+    with pytest.raises(AssertionError, match=message):
+        load(name).headline(numbers)
+
+
+def test_coverage_means_the_useful_samples(arrays):
+    """U as the figure has it, the clean rows, is what `usefulness` decides."""
+    from bdtheory.tasks import linear
+    from bdtheory.usefulness import usefulness
+
+    for n_useless in (1, 6, 8):
+        task = linear(0, p=20, m=8, n_useful=20 - n_useless, n_useless=n_useless)
+        assert np.array_equal(usefulness(task.problem()).useful, task.clean)
+
+
+@needs_data
+def test_digits_summary_counts_wins_and_says_where_they_stop(arrays):
+    digits = load("digits")
+    numbers = arrays("digits")
+    worse = {key: value.copy() for key, value in numbers.items()}
+    worse["val_loss"][0, 0, digits.METHODS.index("ValidationOnly()")] = 0.0
+    rows = {row["method"]: row for row in digits.summary(numbers)["rows"]}
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert rows["DirectMixing(ratio=0.1)"]["wins"] == 1
+    assert rows["DirectMixing(ratio=0.1)"]["auc"] is None
+    assert rows["Implicit()"]["wins"] is None
+    assert "does not stop" in digits.note(numbers).partition("and in test")[0]
+    assert "stops at mu = 0.01" in digits.note(worse).partition("and in test")[0]
+
+
+def test_command_writes_both_files_and_repeats_itself(tmp_path):
+    runs = [command("coverage", "--quick", "--out", str(tmp_path / run)) for run in "ab"]
+    for run in runs:
+        assert (run.returncode, run.stderr) == (0, "")
+        assert len(run.stdout.splitlines()) == 1
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "coverage.png",
+        "coverage.svg",
+    ]
+    for suffix in ("svg", "png"):
+        first, second = (tmp_path / run / f"coverage.{suffix}" for run in "ab")
+        assert first.read_bytes() == second.read_bytes()
+
+
+def test_unknown_name_lists_the_known_ones(tmp_path):
+    run = command("coverage", "covrage", "--out", str(tmp_path / "new"))
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert all(name in run.stderr for name in EVERY)
+    assert not (tmp_path / "new").exists()
+
+
+def test_out_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    run = command("coverage", "--quick", "--out", str(tmp_path / "file"))
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+
+
+def test_a_failing_figure_is_loud_and_the_others_are_made(tmp_path, monkeypatch, capsys):
+    runner, figure = load("__main__"), load("mixing_ratio")
+    monkeypatch.setattr(figure, "ZERO", 0.0)
+    (tmp_path / "mixing_ratio.svg").write_text("from an earlier run")
+    status = runner.main(["mixing_ratio", "coverage", "--quick", "--out", str(tmp_path)])
+    text = capsys.readouterr()
+    assert status == 1
+    assert "mixing_ratio" in text.err
+    assert "needed < 0e+00" in text.err
+    assert not (tmp_path / "mixing_ratio.svg").exists()
+    assert (tmp_path / "coverage.svg").exists()
+
+
+def test_digits_without_scikit_learn_are_skipped_with_a_reason(tmp_path, monkeypatch, capsys):
+    runner = load("__main__")
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    assert runner.main(["digits", "--quick", "--out", str(tmp_path)]) == 0
+    assert "digits          skipped: the digits come with scikit-learn" in capsys.readouterr().out
+
+
+def test_replace_leaves_the_old_file_where_writing_fails(tmp_path, monkeypatch):
+    style, path = load("style"), tmp_path / "a.svg"
+    path.write_bytes(b"old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        style.replace(path, b"new")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
+    assert path.read_bytes() == b"old"
+
+
+def test_every_method_and_truth_has_a_colour_of_its_own():
+    from bdtheory import plots
+
+    looks = load("style").LOOKS
+    assert len({look.color for look in looks.values()}) == len(looks)
+    assert looks["useful"].color == plots.CLEAN
+    assert looks["useless"].color == plots.BAD
+    assert looks["Implicit"].color == plots.LOSS

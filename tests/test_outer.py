@@ -1,0 +1,106 @@
+"""The two coordinate systems of the outer minimiser, and the exactness of graded weights."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import arrays
+
+import bdtheory as bdt
+from bdtheory.linalg import weighted_least_squares
+from bdtheory.methods.certify import lower_bound
+from bdtheory.methods.outer import logits, simplex
+
+
+@given(st.integers(0, 10**6), st.sampled_from([logits, simplex]))
+def test_pull_back_is_the_derivative_of_the_objective(seed, coordinates):
+    """d f(v(z)) / dz for f(v) = a.v + |v|^2 / 2, by central differences."""
+    rng = np.random.default_rng(seed)
+    a, v = rng.standard_normal(5), rng.dirichlet(np.ones(5))
+    system = coordinates(v)
+    np.testing.assert_allclose(system.masses(system.start), v, rtol=1e-12)
+    z = system.start + 0.1 * rng.random(5)
+
+    def f(z):
+        at = system.masses(z)
+        return a @ at + 0.5 * at @ at
+
+    at = system.masses(z)
+    grad = system.pull_back(z, at, a + at)
+    for k in range(5):
+        h = 1e-6 * np.eye(5)[k]
+        assert grad[k] == pytest.approx((f(z + h) - f(z - h)) / 2e-6, rel=1e-6, abs=1e-9)
+
+
+def test_logits_keep_exact_zeros_and_the_simplex_brings_them_back():
+    v = np.array([0.5, 0.0, 0.5])
+    assert logits(v).start.shape == (2,)
+    assert logits(v).masses(np.array([0.0, np.log(3.0)])).tolist() == pytest.approx([0.25, 0, 0.75])
+    assert simplex(v).masses(np.array([1.0, 1.0, 0.0])).tolist() == [0.5, 0.5, 0.0]
+    np.testing.assert_allclose(simplex(v).masses(np.zeros(3)), 1 / 3)  # no 0 / 0
+
+
+def exact_least_squares(X, y, w):
+    """(X' W X)^-1 X' W y in rational arithmetic, then rounded once."""
+    p = X.shape[1]
+    rows = [[Fraction(float(x)) for x in row] for row in X]
+    weights, targets = [Fraction(float(v)) for v in w], [Fraction(float(t)) for t in y]
+    M = [
+        [sum(c * r[i] * r[j] for c, r in zip(weights, rows, strict=True)) for j in range(p)]
+        + [sum(c * r[i] * t for c, r, t in zip(weights, rows, targets, strict=True))]
+        for i in range(p)
+    ]
+    for i in range(p):
+        pivot = next(k for k in range(i, p) if M[k][i] != 0)
+        M[i], M[pivot] = M[pivot], M[i]
+        M[i] = [x / M[i][i] for x in M[i]]
+        for k in range(p):
+            if k != i:
+                M[k] = [a - M[k][i] * b for a, b in zip(M[k], M[i], strict=True)]
+    return np.array([float(M[i][p]) for i in range(p)])
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("heavy_last", [False, True])
+def test_graded_weights_against_rational_arithmetic(seed, heavy_last):
+    """Contradicting rows, weights from 1 to 1e-24, two heavy rows for three unknowns.
+
+    Without sorting by size the light rows, which decide the third unknown, drown in the rounding of
+    the heavy ones.
+    """
+    rng = np.random.default_rng(seed)
+    X, y = rng.standard_normal((6, 3)), rng.standard_normal(6)
+    w = np.array([1.0, 1e-3, 1e-18, 1e-20, 1e-22, 1e-24])
+    if heavy_last:
+        w = w[::-1].copy()
+    c, space, _ = weighted_least_squares(X, y, w)
+    np.testing.assert_allclose(space.V @ c, exact_least_squares(X, y, w), rtol=1e-9)
+
+
+def test_the_bound_is_zero_and_not_above_for_separable_validation():
+    """Farther out than any minimiser the dual point leaves the simplex: the bound is then 0."""
+    X = np.array([[1.0], [2.0], [-1.0]])
+    labels = np.array([1, 1, 0])
+    problem = bdt.Problem(bdt.Logistic(0.1), train=(X, labels), val=(X, labels))
+    assert 0.0 <= lower_bound(problem)[0] <= 1e-6
+
+
+def test_the_bound_never_exceeds_a_loss_that_is_reached():
+    for seed in range(20):
+        train, val = arrays(seed, 12, 3, 9, 3 if seed % 2 else 2)
+        problem = bdt.Problem(bdt.Logistic(1e-6), train=val if seed % 4 else train, val=val)
+        reached = bdt.learn_weights(problem, bdt.ValidationOnly()).val_loss
+        assert lower_bound(problem)[0] <= reached + 1e-12
+
+
+def test_a_dual_point_outside_the_simplex_is_not_used(monkeypatch):
+    from bdtheory.methods import certify
+
+    monkeypatch.setattr(certify, "_least_change", lambda X, P, R: 1.5 * P)
+    train, val = arrays(1, 20, 3, 60, 2)
+    problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
+    assert certify.lower_bound(problem) == (0.0, 0.0)

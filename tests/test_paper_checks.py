@@ -1,0 +1,271 @@
+"""The runner of the claims can say no: sabotage turns verdicts, and bad input is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bdtheory import Problem
+from paper_checks import check_c03_useless_zero_weight as c03
+from paper_checks import check_c04_beats_direct_mixing as c04
+from paper_checks.__main__ import main
+from paper_checks.claim import Band, Claim, Expect, Measurement, labelled
+from paper_checks.report import write_report
+from paper_checks.runner import Result, arms, discover, judge, run_seed
+
+KEYS = ["claim", "title", "source", "verdict", "margin", "control", "recovery"]
+KEYS += ["details", "seeds", "seconds"]
+
+
+def verdicts(tmp_path: Path, *argv: str) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit status and JSON rows by claim of one run."""
+    status = main([*argv, "--json", str(tmp_path / "claims.json")])
+    return status, {row["claim"]: row for row in json.loads((tmp_path / "claims.json").read_text())}
+
+
+def patch_everywhere(monkeypatch: pytest.MonkeyPatch, name: str, change) -> None:
+    """Replace a function of bdtheory in every module that imported it, by change(function)."""
+    modules = [m for key, m in sys.modules.items() if key.startswith("bdtheory") and m]
+    found = [m for m in modules if callable(vars(m).get(name))]
+    assert found, name
+    for module in found:
+        monkeypatch.setattr(module, name, change(getattr(module, name)))
+
+
+# Sabotage ----------------------------------------------------------------------------------------
+
+
+def test_a_wrong_sign_in_the_hypergradient_is_seen(tmp_path, monkeypatch, capsys):
+    def negated(f):
+        def value_and_gradient(problem, fit):
+            value, gradient = f(problem, fit)
+            return value, -gradient
+
+        return value_and_gradient
+
+    patch_everywhere(monkeypatch, "value_and_gradient", negated)
+    status, rows = verdicts(tmp_path, "C03", "--seeds", "1")
+    assert status == 1
+    assert rows["C03"]["verdict"] == "contradicted"
+    assert rows["C03"]["margin"] < 0
+    assert "hypergradient over difference quotient" in capsys.readouterr().out
+
+
+def test_a_swapped_validation_set_is_seen(tmp_path, monkeypatch):
+    init = Problem.__init__
+
+    def swapped(self, model, train, val, test=None, **rest):
+        init(self, model, train, (val[0], -val[1]), test, **rest)
+
+    monkeypatch.setattr(Problem, "__init__", swapped)
+    status, rows = verdicts(tmp_path, "C03", "C04", "--seeds", "1")
+    assert status == 1
+    assert {row["verdict"] for row in rows.values()} == {"contradicted"}
+
+
+def test_a_frozen_selector_is_seen(tmp_path, monkeypatch):
+    def frozen(f):
+        return lambda omega, *rest, **options: f(0.0 * omega, *rest, **options)
+
+    patch_everywhere(monkeypatch, "softmax", frozen)
+    status, rows = verdicts(tmp_path, "C03", "--seeds", "1")
+    assert status == 1
+    assert rows["C03"]["verdict"] == "contradicted"
+
+
+# Verdicts ----------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_raises_is_untested_and_the_rest_run(tmp_path, monkeypatch):
+    def broken(seed: int, expect: Expect) -> None:
+        raise ZeroDivisionError("no instance")
+
+    monkeypatch.setattr(c04, "test_holds_linear", broken)
+    status, rows = verdicts(tmp_path, "--seeds", "1")
+    assert status == 1
+    assert rows["C04"]["verdict"] == "untested"
+    assert "test_holds_linear, seed 0: ZeroDivisionError" in rows["C04"]["details"]["message"]
+    assert {row["verdict"] for name, row in rows.items() if name != "C04"} == {"supported"}
+
+
+def outcome(**values: float) -> dict[str, Any]:
+    """What one seed gives where each arm measures one number; a number in [0, 1] holds."""
+    rows = [(arm, Measurement("number", value, Band(0.0, 1.0))) for arm, value in values.items()]
+    return {"rows": rows, "errors": [], "seconds": 0.0}
+
+
+GOOD = {
+    "test_holds": 0.5,
+    "test_fails_without_A2": 0.5,
+    "test_recovers": 0.5,
+    "test_not_vacuous": 0.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "control", "recovery"),
+    [
+        ({}, "supported", True, True),
+        ({"test_holds": 1.5}, "contradicted", True, True),
+        ({"test_holds": -0.5}, "contradicted", True, True),
+        ({"test_holds": float("nan")}, "contradicted", True, True),
+        ({"test_fails_without_A2": 2.0}, "contradicted", False, True),
+        ({"test_recovers": 2.0}, "contradicted", True, False),
+        ({"test_not_vacuous": 2.0}, "untested", True, True),
+    ],
+)
+def test_verdicts(change, verdict, control, recovery):
+    result = judge(Claim("C09", "t", "here"), [outcome(**GOOD), outcome(**(GOOD | change))])
+    assert (result.verdict, result.control, result.recovery) == (verdict, control, recovery)
+    assert result.acceptable == (verdict == "supported")
+    assert (result.margin < 0) == (verdict != "supported")
+    json.dumps(dataclasses.asdict(result), allow_nan=False)
+
+
+def test_a_claim_without_a_control_is_untested():
+    arms_left = {name: 0.5 for name in GOOD if "without" not in name}
+    result = judge(Claim("C09", "t", "here"), [outcome(**arms_left)])
+    assert (result.verdict, result.control) == ("untested", False)
+    assert "test_fails_without_" in result.details["message"]
+
+
+def test_only_empirical_arms_may_be_contradicted():
+    claim = Claim("C12", "t", "v1")
+    seen = judge(claim, [outcome(**GOOD, test_holds_empirically=2.0)])
+    assert (seen.verdict, seen.acceptable) == ("contradicted", True)
+    both = judge(claim, [outcome(**(GOOD | {"test_recovers": 2.0}), test_holds_empirically=2.0)])
+    assert (both.verdict, both.acceptable) == ("contradicted", False)
+    raised = outcome(**GOOD, test_holds_empirically=2.0) | {"errors": ["test_holds: KeyError"]}
+    assert not judge(claim, [raised]).acceptable
+
+
+def test_an_arm_that_measures_nothing_is_an_error(monkeypatch):
+    monkeypatch.setattr(c03, "test_holds_linear", lambda seed, expect: None)
+    assert "measured nothing" in run_seed(c03.__name__, 0)["errors"][0]
+
+
+# Command line ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["C99"], "C99 is not known; needed one of C03"),
+        (["--seeds", "0"], "--seeds: is '0'; needed a whole number >= 1"),
+        (["--jobs", "0"], "--jobs: is '0'"),
+        (["--seeds", "two"], "--seeds: is 'two'"),
+        (["--json", "no/such/folder/x.json"], "needed an existing folder"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(argv, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(argv)
+    printed = capsys.readouterr()
+    assert stop.value.code == 2
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
+
+
+def test_json_keys_and_independence_of_jobs(tmp_path, capsys):
+    one = verdicts(tmp_path, "C05", "C04", "--seeds", "2", "--jobs", "1")
+    two = verdicts(tmp_path, "c04", "c05", "--seeds", "2", "--jobs", "2")
+    for status, rows in (one, two):
+        assert status == 0
+        for row in rows.values():
+            assert list(row) == KEYS
+            assert row.pop("seconds") > 0
+            assert (row["seeds"], row["verdict"]) == (2, "supported")
+    assert one == two
+    assert capsys.readouterr().out.count("supported") == 4
+
+
+# Claim files and report --------------------------------------------------------------------------
+
+
+def test_every_claim_file_is_complete():
+    entries = discover()
+    assert [entry.claim.name for entry in entries] == sorted({e.claim.name for e in entries})
+    for entry in entries:
+        names = list(arms(sys.modules[entry.module]))
+        for prefix in ("test_holds", "test_fails_without_", "test_recovers", "test_not_vacuous"):
+            assert any(name.startswith(prefix) for name in names), (entry.module, prefix)
+
+
+def test_labelled_parts_are_required_in_order():
+    text = (
+        "C01: x.\n\nClaim: a\n  b\nAssumptions: c\nCheck: d\nControl: e\nNot covered: f\nRuntime: g"
+    )
+    assert labelled(text)["Claim"] == "a b"
+    for wrong in (text.replace("Control", "Contrl"), text.replace("Runtime: g", "Runtime:")):
+        with pytest.raises(ValueError, match="needed in this order"):
+            labelled(wrong)
+
+
+def test_random_numbers_depend_on_claim_seed_and_stream_only():
+    drawn = {
+        (name, seed, stream): Claim(name, "t", "here").rng(seed, stream).random()
+        for name in ("C03", "C04")
+        for seed in (0, 1)
+        for stream in (0, 1)
+    }
+    assert len(set(drawn.values())) == len(drawn)
+    assert drawn["C03", 0, 0] == Claim("C03", "t", "here").rng(0).random()
+
+
+def nasty_report(tmp_path: Path) -> str:
+    """A page of all claims, one with a hostile title and message, with a figure and the digits."""
+    entries, figures = discover(), tmp_path / "figures"
+    figures.mkdir()
+    (figures / "mixing_ratio.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    row = {"mu": 0.01, "method": "<i>Implicit()", "val_loss": 0.25, "auc": None, "wins": 3}
+    (figures / "digits.json").write_text(json.dumps({"rows": [row], "note": "a < b"}))
+    results = [judge(entry.claim, [outcome(**GOOD)]) for entry in entries]
+    details = results[0].details | {"message": "<script>alert(1)</script>"}
+    results[0] = dataclasses.replace(
+        results[0], details=details, verdict="untested", title="a<b>&c"
+    )
+    return write_report(tmp_path, entries, results, figures=figures).read_text()
+
+
+def test_report_shows_every_claim_and_needs_nothing_else(tmp_path):
+    page = nasty_report(tmp_path)
+    for entry in discover():
+        assert f'id="{entry.claim.name}"' in page
+        assert f'href="#{entry.claim.name}"' in page
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
+    assert "<script" not in page
+    assert "@import" not in page
+    assert page.count('src="data:image/svg+xml;base64,') == 1
+    assert "a&lt;b&gt;&amp;c" in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "&lt;i&gt;Implicit()" in page
+    assert "a &lt; b" in page
+
+
+def test_report_option_writes_the_page_and_the_json(tmp_path, capsys):
+    status = main(["C05", "--seeds", "1", "--report", str(tmp_path / "new" / "report")])
+    assert status == 0
+    rows = json.loads((tmp_path / "new" / "report" / "claims.json").read_text())
+    assert [list(row) for row in rows] == [KEYS]
+    assert [field.name for field in dataclasses.fields(Result)] == KEYS
+    assert "C05" in (tmp_path / "new" / "report" / "index.html").read_text()
+    assert "index.html" in capsys.readouterr().out
+
+
+def test_bands():
+    assert Band.around(1.0, 0.5).margin(1.0) == 0.5
+    assert Band(0.0, 2.0).margin(-1.0) == -0.5
+    assert Band(0.0, 1.0).margin(np.inf) < -1e8
+    for low, high in ((1.0, 1.0), (2.0, 1.0), (0.0, np.inf)):
+        with pytest.raises(ValueError, match="needed finite edges"):
+            Band(low, high)
+    with pytest.raises(AssertionError, match="slope is 2; needed 0 to 1"):
+        Expect(strict=True)("slope", 2.0, Band(0.0, 1.0))
