@@ -20,14 +20,14 @@ setup: .venv/ready
 	touch $@
 
 verify: .venv/ready  ## all figures, the digits, all claims; report at build/report/index.html
-	$(BIN)/python -m figures --jobs 2 --out build/figures
+	$(BIN)/python -m figures --out build/figures
 	$(BIN)/python -m paper_checks --jobs 2 --report build/report --figures build/figures
 
 test: .venv/ready  ## all tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 figures: .venv/ready  ## build/figures
-	$(BIN)/python -m figures --jobs 2 --out build/figures
+	$(BIN)/python -m figures --out build/figures
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 import numpy as np
 
 from . import __version__
-from .console import Progress, Row, as_text, print_selection, print_table
+from .console import Progress, Row, print_selection, print_table
 from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
 from .models import Logistic, Ridge
 from .models.checks import check_count
 from .outputs import outputs, write_comparison, write_selection
 from .problem import Problem
-from .selection import Selection, Status
+from .selection import Selection, Status, as_text
 from .tasks import Table, Task, align, digits, read_table
 from .tasks.task import has_classes
 from .weights import auc, effective_sample_size

@@ -44,9 +44,9 @@ class Combination:
 
     Attributes
     ----------
-    coefficients : one number per validation row: (m,), or (m, K) for the multinomial model, where
-        entry (j, k) belongs to the margin row x_j.(theta_y - theta_k) and entry (j, y_j) is 0.
-    own : the same for the samples asked about: (1,) or (1, K) for one sample, scaled to maximum 1.
+    coefficients : one per validation row: (m,); multinomial (m, K), where entry (j, k) belongs to
+        the margin row x_j.(theta_y - theta_k) and entry (j, y_j) is 0.
+    own : the same for the samples asked about: (1,) or (1, K) for one sample; its maximum is 1.
     theta : linear only, a point theta_v of S_val (p,); None for logistic models.
 
     Linear: own' X_i = coefficients' X_val, so own' X_i theta is the same for every theta in S_val,
@@ -59,16 +59,8 @@ class Combination:
     theta: np.ndarray | None = None
 
 
-class Sizes(NamedTuple):
-    """Sizes of the training rows (N,), of the validation rows (m,) and of the columns (p,)."""
-
-    rows: np.ndarray
-    val: np.ndarray
-    columns: np.ndarray
-
-
-def sizes(X: np.ndarray, X_val: np.ndarray) -> Sizes:
-    """r, r_val, c such that the rows of X / (r c) and X_val / (r_val c) have length 1.
+def sizes(X: np.ndarray, X_val: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """r (N,), r_val (m,), c (p,): the rows of X / (r c) and of X_val / (r_val c) have length 1.
 
     A positive factor on a row moves no minimiser of its loss, and one on a column moves theta the
     other way: usefulness has no units, so no tolerance may see them. Columns are measured on the
@@ -82,7 +74,7 @@ def sizes(X: np.ndarray, X_val: np.ndarray) -> Sizes:
     columns[columns < 1e-13] = 1.0
     row = row * _or_one(np.linalg.norm(X / row[:, None] / columns, axis=1))
     val = val * _or_one(np.linalg.norm(X_val / val[:, None] / columns, axis=1))
-    return Sizes(row, val, columns)
+    return row, val, columns
 
 
 def _or_one(a: Any) -> Any:
@@ -101,10 +93,10 @@ class Alternative(NamedTuple):
 def alternatives(O: np.ndarray, V: np.ndarray, tol: float) -> Iterator[Alternative]:
     """Up to three attempts to decide between (i), d > tol, and (ii), for rows of about length 1.
 
-    The first nearly always does; the caller checks, and takes the next where the check fails.
-    1. the least-distance program: decides to rounding and is the fastest;
-    2. its theta solved anew from the rows that are tight, which keeps digits where d is near 0;
-    3. the linear program, for the few degenerate rows where `scipy.optimize.nnls` stops early.
+    The caller checks, and takes the next where that fails, which is rare: (1) the least-distance
+    program decides to rounding, and faster than (3); (2) its theta solved anew from the tight rows
+    keeps digits where d is near 0; (3) the linear program, where `scipy.optimize.nnls` stops early,
+    as it does on a few degenerate rows.
     """
     rows = np.vstack([O, V])
     first = _least_distance(rows, len(O), tol)
@@ -125,9 +117,8 @@ def _least_distance(rows: np.ndarray, k: int, tol: float) -> Alternative | None:
     the best s leaves ||q||^2 / (1 + ||q||^2), which grows with ||q||. Few rows are tight, so rows
     join only when q violates them: o.q >= ||q||^2, v.q >= 0. Any subset that gives d = 0 will do.
     """
-    number, u = np.arange(len(rows)), np.zeros(len(rows))
-    own = number < k
-    used = own & (number < BATCH)
+    u, own, used = np.zeros(len(rows)), np.arange(len(rows)) < k, np.arange(len(rows)) < BATCH
+    used &= own
     while True:
         E = np.vstack([rows[used].T, own[used]])
         f = np.append(np.zeros(len(E) - 1), 1.0)
@@ -169,24 +160,20 @@ def _linear_program(rows: np.ndarray, k: int) -> Alternative | None:
 class Margins:
     """Usefulness for logistic models, decided and re-checked; see `usefulness`.
 
-    Binary: one margin row z_i = y_i x_i per sample. Multinomial: one per wrong class k,
-    x_i.(theta_{y_i} - theta_k), as a vector of p K numbers.
+    One margin row z_i = y_i x_i per sample; multinomial: one per wrong class, see `margin_rows`.
     """
 
     def __init__(self, problem: Problem, tol: float):
-        self.X, self.X_val = (
-            to_numpy(d.X).astype(np.float64) for d in (problem.train, problem.val)
-        )
+        self.X, self.X_val = (to_numpy(d.X).astype(float) for d in (problem.train, problem.val))
         self.y, self.y_val = (to_numpy(d.y) for d in (problem.train, problem.val))
         self.K, self.tol = problem.train.K, tol
-        self.sizes = sizes(self.X, self.X_val)
-        self.scaled = self.X / self.sizes.rows[:, None] / self.sizes.columns
+        self.rows, self.val_rows, self.columns = sizes(self.X, self.X_val)
+        self.scaled = self.X / self.rows[:, None] / self.columns
 
     @functools.cached_property
     def V(self) -> np.ndarray:
         """Margin rows of the scaled validation data, (m (K - 1), p K), or (m, p) if binary."""
-        scaled = self.X_val / self.sizes.val[:, None] / self.sizes.columns
-        return margin_rows(scaled, self.y_val, self.K)
+        return margin_rows(self.X_val / self.val_rows[:, None] / self.columns, self.y_val, self.K)
 
     @functools.cached_property
     def theta_v(self) -> np.ndarray:
@@ -194,8 +181,8 @@ class Margins:
         distance = 0.0
         for found in alternatives(self.V, self.V[:0], self.tol):
             distance = found.distance
-            if distance > self.tol and self._clears(found.theta, self.V):
-                return found.theta / np.min(self.V @ found.theta)
+            if distance > self.tol and self._least_margin([], self._unscaled(found.theta)) > 0:
+                return found.theta
         raise ValueError(
             "the validation data are not strictly separable (a convex combination of their margin "
             f"rows has length {distance:.1e}); needed a theta with every validation margin > 0, "
@@ -211,7 +198,7 @@ class Margins:
         """
         rows = self.y[:, None] * self.scaled if self.K == 1 else np.c_[self.scaled, self.y]
         _, first, same = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-        same = same.reshape(-1)
+        same = same.reshape(-1)  # NumPy 2.0 gives it another shape
         served, pool, forbidden = self._decide_by_pool(first)
         witnesses = [
             self._witness(np.flatnonzero(served[same] == k), t) for k, t in enumerate(pool)
@@ -227,8 +214,9 @@ class Margins:
 
         def offer(theta: np.ndarray) -> None:
             open_ = np.flatnonzero(served < 0)
-            beyond = self._own_margins(J[open_], theta) > self.tol * np.linalg.norm(theta)
-            served[open_[beyond]] = len(pool)
+            X, y = self.scaled[J[open_]], self.y[J[open_]]
+            beyond = self.tol * np.linalg.norm(theta)
+            served[open_[least_margins(X, y, self._shaped(theta)) > beyond]] = len(pool)
             pool.append(theta)
 
         offer(self.theta_v)
@@ -260,49 +248,42 @@ class Margins:
             return max(0.0, 1.0 - least) if np.isfinite(least) else np.inf
         b, a = certificate.own, certificate.coefficients
         wrong = b if self.K == 1 else b[_wrong(self.y[J], self.K)].reshape(len(J), self.K - 1)
-        own = float(np.sum(self.sizes.rows[J] @ wrong))
+        own = float(np.sum(self.rows[J] @ wrong))
         if not (np.all(b >= 0) and np.all(a >= 0) and own > 0):
             return np.inf
         rest = _combine(self.X[J], self.y[J], b) + _combine(self.X_val, self.y_val, a)
-        return float(np.linalg.norm(rest.T / self.sizes.columns)) / own
+        return float(np.linalg.norm(rest.T / self.columns)) / own
 
     def _solve(self, J: np.ndarray) -> np.ndarray | Alternative:
         """theta, scaled, that clears all margin rows of J and validation; or what forbids one."""
-        O = margin_rows(self.scaled[J], self.y[J], self.K)
-        theta_v = self.theta_v
-        # V theta = 0 on the tight rows: a little theta_v lifts them all. This much costs the own
-        # rows, where o.theta >= 1, at most 1/2.
-        distance = np.inf
-        lift = 0.5 / max(1.0, -float(np.min(O @ theta_v))) * theta_v
+        O, distance = margin_rows(self.scaled[J], self.y[J], self.K), np.inf
+        # V theta = 0 on the tight rows, which theta_v lifts; it takes 1/2 at most off o.theta >= 1.
+        lift = 0.5 / max(1.0, -float(np.min(O @ self.theta_v))) * self.theta_v
         for found in alternatives(O, self.V, self.tol):
             distance = found.distance
             if distance <= self.tol:
                 return found
             theta = found.theta + lift
-            if self._clears(theta, O) and self._clears(theta, self.V):
+            if self._least_margin(J, self._unscaled(theta)) > 0:
                 return theta
         raise RuntimeError(
             f"no certificate for training rows {J[:5].tolist()} (distance to the alternative "
             f"{distance:.1e}); needed one that holds to tol={self.tol:.1e}; try a larger tol"
         )
 
-    def _clears(self, theta: np.ndarray, rows: np.ndarray) -> bool:
-        """Whether all rows.theta are positive beyond their rounding error."""
-        slack = 8 * (self.X.shape[1] + 2) * EPS * np.linalg.norm(theta)
-        return bool(np.all(rows @ theta > slack))
+    def _shaped(self, theta: np.ndarray) -> np.ndarray:
+        return theta if self.K == 1 else theta.reshape(-1, self.K)
 
-    def _own_margins(self, J: np.ndarray, theta: np.ndarray) -> np.ndarray:
-        """The least margin of each of the samples J, for x_i of length 1, (|J|,)."""
-        shaped = theta if self.K == 1 else theta.reshape(-1, self.K)
-        return least_margins(self.scaled[J], self.y[J], shaped)
+    def _unscaled(self, theta: np.ndarray) -> np.ndarray:
+        """theta in the units of the data, (p,) or (p, K)."""
+        return (self._shaped(theta).T / self.columns).T
 
     def _witness(self, J: np.ndarray, theta: np.ndarray) -> Witness:
         """theta in the units of the data, its least margin on J and validation in [1, 2).
 
         Multiplied by a power of 2, which is exact: what held beyond rounding before holds after.
         """
-        theta = theta if self.K == 1 else theta.reshape(-1, self.K)
-        theta = (theta.T / self.sizes.columns).T
+        theta = self._unscaled(theta)
         return Witness(theta * 2.0 ** np.ceil(-np.log2(self._least_margin(J, theta))))
 
     def _least_margin(self, J: Any, theta: np.ndarray) -> float:
@@ -312,12 +293,11 @@ class Margins:
 
     def _combination(self, J: Any, found: Alternative) -> Combination:
         """The coefficients of the scaled rows, in the units of the data."""
-        b, a = found.b, found.a
-        rows, val = self.sizes.rows[J], self.sizes.val
+        b, a, rows, val = found.b, found.a, self.rows[J], self.val_rows
         if self.K > 1:
             b, a = _per_class(b, self.y[J], self.K), _per_class(a, self.y_val, self.K)
             rows, val = rows[:, None], val[:, None]
-        b, a = b / rows, a
+        b, a = b / rows, a / val
         return Combination(coefficients=a / np.max(b), own=b / np.max(b))
 
 

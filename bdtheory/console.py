@@ -5,14 +5,14 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 import numpy as np
 
 from .hypergradient import mean_loss, refit
 from .problem import Array, Problem
-from .selection import Selection
+from .selection import Selection, as_text
 from .tasks import Task
 
 
@@ -31,20 +31,6 @@ class Row:
     def as_json(self) -> dict[str, Any]:
         """The row as `compare --json` writes it: without its status."""
         return {name: value for name, value in asdict(self).items() if name != "status"}
-
-
-def as_text(thing: Any) -> str:
-    """A model or method as its class name with the arguments that are not the defaults.
-
-    Examples
-    --------
-    >>> from bdtheory import DirectMixing, Implicit
-    >>> as_text(Implicit()), as_text(Implicit(tol=0.1)), as_text(DirectMixing(ratio=0.1))
-    ('Implicit()', 'Implicit(tol=0.1)', 'DirectMixing(ratio=0.1)')
-    """
-    given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing)]
-    shown = [f"{name}={value!r}" for name, value, default in given if value != default]
-    return f"{type(thing).__name__}({', '.join(shown)})"
 
 
 class Progress:

@@ -45,7 +45,6 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
     >>> round(value, 12), grad.round(12).tolist()   # theta = 2 w_2 / (w_1 + w_2 + mu) = 0.5
     (0.125, [-0.125, 0.375])
     """
-    needs_refit(problem)
     fit = refit(problem, check_weights(problem, weights))
     if not fit.converged:
         raise ValueError(
@@ -54,15 +53,6 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
         )
     value, grad = value_and_gradient(problem, fit)
     return (value if is_torch_array(grad) else float(value)), grad
-
-
-def needs_refit(problem: Problem) -> None:
-    """TypeError for a model without an exact re-fit: it has no hypergradient."""
-    if not hasattr(problem.model, "fit"):
-        raise TypeError(
-            f"{problem.model!r} has no exact re-fit; needed a model with `fit`, such as Ridge or "
-            "Logistic; try learn_weights with Penalty or BMO, which need losses and gradients only"
-        )
 
 
 def check_weights(problem: Problem, weights: Array) -> Array:
@@ -106,6 +96,11 @@ def fit_weighted(
 
 def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:
     """L_val(theta) as a 0-d array and the hypergradient (N,) at a fit."""
+    if fit.vjp is None:
+        raise TypeError(
+            f"{problem.model!r} has no derivative of theta(w); needed a differentiable model with "
+            "an exact `fit`, as Ridge or Logistic; try Penalty() or BMO(), which do without"
+        )
     losses = problem.model.losses(fit.theta, problem.val)
     grad = fit.vjp(mean_gradient(problem, fit.theta, problem.val))
     return array_namespace(losses).mean(losses), grad

@@ -19,9 +19,9 @@ import numpy as np
 import scipy
 
 from . import __version__
-from .console import Row, as_text
+from .console import Row
 from .problem import Problem
-from .selection import Selection
+from .selection import Selection, as_text
 from .tasks import write_csv
 
 

@@ -42,10 +42,11 @@ def plot_history(selection: Selection, ax: Any = None) -> Any:
     step, loss = (np.asarray(selection.history[key]) for key in ("iteration", "val_loss"))
     ax.plot(step, loss, ".", color=LOSS, alpha=0.5, label="this step")
     ax.plot(step, np.fmin.accumulate(loss), color=LOSS, drawstyle="steps-post", label="best so far")
-    if len(loss) and np.nanmin(loss) > 0:
+    if len(loss) and np.fmin.reduce(loss) > 0:
         ax.set_yscale("log")
     ax.set(xlabel="outer step", ylabel="validation loss (mean per sample)")
-    ax.set_title(f"{selection.method}: {selection.status.value}", loc="left", fontsize="medium")
+    name = selection.method.partition("(")[0]
+    ax.set_title(f"{name}: {selection.status.value}", loc="left", fontsize="medium")
     ax.legend(frameon=False)
     return ax
 

@@ -6,7 +6,7 @@ import enum
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +145,20 @@ class Selection:
             | {f"theta/{name}": to_numpy(value) for name, value in theta.items()}
             | {f"history/{name}": np.asarray(value) for name, value in self.history.items()}
         )
+
+
+def as_text(thing: Any) -> str:
+    """A model or method as its class name with the arguments that are not the defaults.
+
+    Examples
+    --------
+    >>> from bdtheory import DirectMixing, Implicit
+    >>> as_text(Implicit()), as_text(Implicit(tol=0.1)), as_text(DirectMixing(ratio=0.1))
+    ('Implicit()', 'Implicit(tol=0.1)', 'DirectMixing(ratio=0.1)')
+    """
+    given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing)]
+    shown = [f"{name}={value!r}" for name, value, default in given if value != default]
+    return f"{type(thing).__name__}({', '.join(shown)})"
 
 
 def to_numpy(a: Array) -> np.ndarray:

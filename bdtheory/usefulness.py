@@ -9,16 +9,13 @@ of l_i and of L_val (v1r: the definition as reported for v1). The losses count w
 | binary | z~_j.theta >= 1 for all j, z_i.theta >= 1 | -z_i = sum_j a_j z~_j, a >= 0 (Farkas) |
 | multinomial | all margins >= 1, validation and own | the same for sum_k b_k z_ik, b >= 0, b != 0 |
 
-(theory.md, "Deciding usefulness".) A set J is *jointly useful* when one model fits all of it and
-the validation data; useful samples need not be jointly useful.
-
-Rows x_i = 0 break assumption A1. The rules above call one useless for a logistic model (a = 0), and
-for a linear one when y_i != 0: its loss is constant then, so any weight on it is harmless.
+(theory.md, "Deciding usefulness".) A row x_i = 0 breaks A1. These rules call it useless (a = 0), in
+the linear case only if y_i != 0; its loss is constant, so any weight on it is harmless.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +31,7 @@ from .selection import to_numpy
 
 Certificate = Witness | Combination
 
-# A certificate found at a distance of at most tol may differ by rounding when multiplied out.
-SLACK = 2.0
+SLACK = 2.0  # a certificate found within tol may differ by rounding when it is multiplied out
 MOST_TO_SEARCH = 16  # useful samples; the search for a largest jointly useful set is exponential
 
 
@@ -43,11 +39,8 @@ MOST_TO_SEARCH = 16  # useful samples; the search for a largest jointly useful s
 class Usefulness:
     """Useful or not, for each training sample, and why.
 
-    Attributes
-    ----------
-    useful : (N,) NumPy bool, whatever library the data are in.
-    certificates : N of them, a `Witness` where useful and a `Combination` where not; NumPy float64.
-    tol : the tolerance of the decision, dimensionless.
+    `useful` is (N,) NumPy bool, whatever library the data are in; `certificates` has a `Witness`
+    for each useful sample and a `Combination` for each other one, in NumPy float64.
     """
 
     useful: np.ndarray
@@ -57,52 +50,29 @@ class Usefulness:
     def verify(self, problem: Problem) -> float:
         """The largest relative residual of all certificates, each multiplied out anew.
 
-        Dimensionless; inf where something is no certificate at all, such as a Farkas coefficient
-        below 0. Rows and columns are measured by their `sizes`. A witness is exact up to the
-        rounding error of its products. `usefulness` has checked that the residual is <= 2 tol.
+        Dimensionless, beyond the rounding errors of a witness's products; inf where something is
+        no certificate at all, such as a Farkas coefficient < 0. `usefulness` requires <= 2 tol.
         """
         judge = _judge(problem, self.tol)
-        residuals = [
-            judge.residual(np.array([i]), certificate)
-            if isinstance(certificate, Witness) == bool(self.useful[i])
-            else np.inf
-            for i, certificate in enumerate(self.certificates)
-        ]
+        if [isinstance(c, Witness) for c in self.certificates] != self.useful.tolist():
+            return np.inf
+        residuals = [judge.residual(np.array([i]), c) for i, c in enumerate(self.certificates)]
         return float(np.max(residuals))  # not max(): a nan must count
 
 
 @dataclass(frozen=True, eq=False)
 class Joint:
-    """Whether the samples `rows` are jointly useful; true in a condition exactly when they are.
+    """Whether the samples `rows` (|J|,), sorted, are jointly useful; true in a condition if so.
 
-    Attributes
-    ----------
-    holds : bool.
-    certificate : a `Witness` for all of them, or a `Combination` with one `own` entry per row.
-    rows : the samples asked about, sorted, without repeats, (|J|,).
-    tol : the tolerance of the decision, dimensionless.
+    `certificate` is a `Witness` for all of them, or a `Combination` with one `own` entry per row.
     """
 
     holds: bool
     certificate: Certificate
     rows: np.ndarray
-    tol: float
 
     def __bool__(self) -> bool:
         return self.holds
-
-    @property
-    def conflict(self) -> np.ndarray:
-        """The rows that the combination uses, which cannot all be fitted; empty where it holds."""
-        if isinstance(self.certificate, Witness):
-            return self.rows[:0]
-        return self.rows[np.any(self.certificate.own.reshape(len(self.rows), -1) != 0, axis=1)]
-
-    def verify(self, problem: Problem) -> float:
-        """The relative residual of the certificate, multiplied out; see `Usefulness.verify`."""
-        if isinstance(self.certificate, Witness) != self.holds:
-            return np.inf
-        return _judge(problem, self.tol).residual(self.rows, self.certificate)
 
 
 def usefulness(problem: Problem, *, tol: float = 1e-9) -> Usefulness:
@@ -111,25 +81,21 @@ def usefulness(problem: Problem, *, tol: float = 1e-9) -> Usefulness:
     Parameters
     ----------
     problem : with `Ridge` (any mu) or `Logistic` (any mu; strictly separable validation data).
-    tol : dimensionless. A row within tol, relative to its size, of one that validation forbids is
-        called useless; linear targets agree within tol. Take about 1e-5 for float32 data.
+    tol : relative. A row within tol of one that validation forbids is called useless; linear
+        targets agree within tol. Take about 1e-5 where float32 has rounded the data.
 
     Raises
     ------
     ValueError : for validation data that a logistic model cannot strictly separate.
-    TypeError : for a model without a known rule.
+    TypeError : for a model other than these two.
     RuntimeError : where a certificate does not hold to 2 tol; no unverified answer is returned.
-
-    Notes
-    -----
-    All arithmetic is float64. A multinomial program is dense, (m (K - 1)) x (p K) numbers.
 
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt
-    >>> from bdtheory.usefulness import usefulness
     >>> X, y = np.array([[2.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), np.array([2.0, 3.0, 9.0])
-    >>> result = usefulness(bdt.Problem(bdt.Ridge(mu=0.1), (X, y), val=(X[:1] / 2, y[:1] / 2)))
+    >>> problem = bdt.Problem(bdt.Ridge(mu=0.1), train=(X, y), val=(X[:1] / 2, y[:1] / 2))
+    >>> result = bdt.usefulness(problem)
     >>> result.useful.tolist()          # validation says theta_1 = 1, and nothing about theta_2
     [True, False, True]
     >>> result.certificates[1].coefficients.tolist()                       # x_2 = 2 x~_1, 3 != 2
@@ -145,53 +111,39 @@ def usefulness(problem: Problem, *, tol: float = 1e-9) -> Usefulness:
 def jointly_useful(problem: Problem, rows: Any, *, tol: float = 1e-9) -> Joint:
     """Whether one model fits all of these samples and the validation data: the S_i and S_val meet.
 
-    Parameters
-    ----------
-    problem, tol : as for `usefulness`.
-    rows : sample numbers 0..N-1, or a mask (N,) of bool. No rows at all are jointly useful.
-
-    Raises
-    ------
-    ValueError : for rows out of range or of another type; otherwise as `usefulness`.
+    Useful samples need not be jointly useful. `rows` are sample numbers 0..N-1 or a mask (N,) of
+    bool; no rows at all are jointly useful. Raises ValueError for other rows, and as `usefulness`.
 
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt
-    >>> from bdtheory.usefulness import jointly_useful
     >>> X, y = np.array([[1.0, 1.0], [1.0, -1.0]]), np.array([1.0, 1.0])      # theta = (1, 0) ...
     >>> problem = bdt.Problem(bdt.Ridge(0.0), (X, y), val=(np.array([[1.0, 0.0]]), np.zeros(1)))
-    >>> [bool(jointly_useful(problem, J)) for J in ([0], [1], [0, 1])]      # but validation: (0, .)
+    >>> [bdt.jointly_useful(problem, J).holds for J in ([0], [1], [0, 1])]  # but validation: (0, .)
     [True, True, False]
     """
     J = _row_numbers(rows, problem.N)
-    return _joint(_judge(problem, tol), J)
+    return _decide(_judge(problem, tol), J)
 
 
 def coverage(problem: Problem, theta: Any, eps: float = 1e-3, *, useful: Any = None) -> float:
     """The share of useful samples that theta fits, l_i(theta) <= eps (C05): a number in [0, 1].
 
-    Parameters
-    ----------
-    theta : a model, (p,) or (p, K).
-    eps : in units of the loss, >= 0.
-    useful : mask (N,) of bool, such as `usefulness(problem).useful`; decided anew where absent.
-        With it any model will do that has `losses`.
-
-    Raises
-    ------
-    ValueError : where no sample is useful, eps is negative or not finite, or theta is not a model.
+    theta : (p,) or (p, K), finite. eps : >= 0, in units of the loss. useful : mask (N,) of bool,
+    `usefulness(problem).useful` where absent; with it any model will do that has `losses`.
+    Raises ValueError where no sample is useful or an argument is none of these.
 
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt
-    >>> from bdtheory.usefulness import coverage
     >>> X, y = np.eye(2), np.array([1.0, 5.0])
     >>> problem = bdt.Problem(bdt.Ridge(mu=0.1), train=(X, y), val=(X[:1], y[:1]))
-    >>> coverage(problem, np.array([1.0, 0.0]))
+    >>> bdt.coverage(problem, np.array([1.0, 0.0]))
     0.5
     """
     check_number(eps, "eps", least=0.0, try_="eps=1e-3")
-    theta = _model_array(problem, theta)
+    if isinstance(problem.model, Ridge | Logistic):
+        theta = _model_array(problem, theta)
     mask = usefulness(problem).useful if useful is None else to_numpy(useful)
     if mask.shape != (problem.N,) or mask.dtype != np.bool_:
         raise ValueError(
@@ -207,66 +159,53 @@ def maximum_entropy_weights(problem: Problem, *, tol: float = 1e-9) -> Array:
 
     Under A2 and A3 weights are optimal exactly when their support is jointly useful, and log |J| is
     the most entropy on a support J. That is U, all useful samples, where U is jointly useful. Else
-    the largest set is searched for, exactly, among at most 16; ties: the earliest found.
+    all sets are searched, if |U| <= 16: the problem is NP-hard. Ties: the earliest samples.
 
-    Returns
-    -------
-    w : (N,), sum 1, in the array library, dtype and device of the data.
-
-    Raises
-    ------
-    ValueError : where no sample is useful, or more than 16 are and not jointly; otherwise as
-        `usefulness`.
+    Returns w (N,), sum 1, in the array library, dtype and device of the data. Raises ValueError
+    where no sample is useful or the search is too long, and as `usefulness`.
 
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt
-    >>> from bdtheory.usefulness import maximum_entropy_weights
     >>> X, y = np.array([[1.0, 0.0], [2.0, 0.0], [1.0, 0.0]]), np.array([1.0, 2.0, 5.0])
     >>> problem = bdt.Problem(bdt.Ridge(mu=0.1), train=(X, y), val=(X[:1], y[:1]))
-    >>> maximum_entropy_weights(problem).tolist()
+    >>> bdt.maximum_entropy_weights(problem).tolist()
     [0.5, 0.5, 0.0]
     """
     useful = usefulness(problem, tol=tol).useful
     _require_some(useful)
     judge, X, w = _judge(problem, tol), problem.train.X, np.zeros(problem.N)
-    w[_largest(lambda J: _joint(judge, J), np.flatnonzero(useful))] = 1.0
+    w[_largest(judge, np.flatnonzero(useful))] = 1.0
     return array_namespace(X).asarray(w / np.sum(w), dtype=X.dtype, device=device(X))
 
 
-def _largest(joint: Callable[[np.ndarray], Joint], U: np.ndarray) -> list[int]:
-    """A largest jointly useful subset of U, by removing ever more samples.
-
-    Every `Combination` names samples that cannot all stay, so only sets without one of them need
-    looking at: a search over the hitting sets of the conflicts found (Reiter 1987).
-    """
-    sets, conflicts = [frozenset(U.tolist())], []
-    while True:
-        smaller: dict[frozenset, None] = {}  # one sample less, in the order found
-        for J in sets:
-            conflict = next((C for C in conflicts if C <= J), None)
-            if conflict is None:
-                answer = joint(np.array(sorted(J)))
-                if answer or len(J) == 1:  # each member of U is useful by itself
-                    return sorted(J)
-                if len(U) > MOST_TO_SEARCH:
-                    raise ValueError(
-                        f"the {len(U)} useful samples are not jointly useful; needed at most "
-                        f"{MOST_TO_SEARCH} to search for a largest set that is (NP-hard); "
-                        "try fewer training samples, or jointly_useful on sets of your choice"
-                    )
-                conflict = _shrink(joint, answer.conflict)
-                conflicts.append(conflict)
-            smaller |= dict.fromkeys(J - {i} for i in sorted(conflict, reverse=True))
-        sets = list(smaller)
+def _largest(judge: Equations | Margins, U: np.ndarray) -> np.ndarray:
+    """A largest jointly useful subset of U, whose members are useful one by one."""
+    if _decide(judge, U):
+        return U
+    if len(U) > MOST_TO_SEARCH:
+        raise ValueError(
+            f"the {len(U)} useful samples are not jointly useful; needed at most {MOST_TO_SEARCH} "
+            "to search for a largest set that is (NP-hard); try jointly_useful on your own sets"
+        )
+    conflicts: list[frozenset] = []
+    for k in range(len(U) - 1, 1, -1):
+        for J in itertools.combinations(U.tolist(), k):
+            if not any(map(frozenset(J).issuperset, conflicts)):
+                answer = _decide(judge, np.array(J))
+                if answer:
+                    return answer.rows
+                conflicts.append(_conflict(judge, answer))
+    return U[:1]
 
 
-def _shrink(joint: Callable[[np.ndarray], Joint], conflict: np.ndarray) -> frozenset:
-    """A conflict of which every proper subset is jointly useful: the fewest branches."""
+def _conflict(judge: Equations | Margins, answer: Joint) -> frozenset:
+    """Rows of a combination that cannot all be fitted, though any one less of them can."""
+    combination: Any = answer.certificate
+    conflict = answer.rows[np.any(combination.own.reshape(len(answer.rows), -1) != 0, axis=1)]
     for i in conflict:
         fewer = conflict[conflict != i]
-        if len(fewer) > 1 and not joint(fewer):
-            conflict = fewer
+        conflict = conflict if _decide(judge, fewer) else fewer
     return frozenset(conflict.tolist())
 
 
@@ -282,20 +221,18 @@ class Equations:
         self.X, self.y, self.X_val, self.y_val = (
             to_numpy(a).astype(np.float64) for d in (problem.train, problem.val) for a in (d.X, d.y)
         )
-        self.tol, self.sizes = tol, sizes(self.X, self.X_val)
-        rows, val, columns = self.sizes
+        self.tol = tol
+        self.rows, self.val_rows, self.columns = rows, val, columns = sizes(self.X, self.X_val)
         c, space, _ = weighted_least_squares(self.X_val / columns, self.y_val, np.ones(problem.m))
         theta_v, self.Z = space.V @ c, space.Z
         self.theta_v = theta_v / columns
-        self._last: tuple[Any, float] = None, np.inf
         self.inverse = np.linalg.pinv(self.X_val / val[:, None] / columns)  # of rows of length 1
         scaled = self.X / rows[:, None] / columns
         self.M, self.gap = scaled @ self.Z, scaled @ theta_v - self.y / rows
-        # theta_v, and what targets of this size need where they cancel: the yardstick of rounding.
+        # The size of theta_v, and of what such targets would need if they did not cancel.
         self.reach = float(np.linalg.norm(theta_v) + val @ np.abs(self.y_val) / (val @ val))
 
     def decide_all(self) -> list[Certificate]:
-        """One certificate per training sample."""
         return [self.decide(np.array([i])) for i in range(len(self.X))]
 
     def decide(self, J: np.ndarray) -> Certificate:
@@ -307,9 +244,9 @@ class Equations:
         if self.residual(J, witness) <= SLACK * self.tol:
             return witness
         # c'M = 0 and c.gap = ||c||^2 > 0 (Fredholm); entries at rounding level are no conflict.
-        own = np.where(np.abs(c) > 1e-12 * np.max(np.abs(c)), c, 0.0) / self.sizes.rows[J]
+        own = np.where(np.abs(c) > 1e-12 * np.max(np.abs(c)), c, 0.0) / self.rows[J]
         own = own / own[np.argmax(np.abs(own))]
-        a = (own @ self.X[J] / self.sizes.columns) @ self.inverse / self.sizes.val
+        a = (own @ self.X[J] / self.columns) @ self.inverse / self.val_rows
         return Combination(a, own, self.theta_v)
 
     def residual(self, J: np.ndarray, certificate: Certificate) -> float:
@@ -317,34 +254,24 @@ class Equations:
         theta = certificate.theta
         if theta is None or not np.all(np.isfinite(theta)):
             return np.inf
-        residual = self._normal_equations(theta)
-        gap, yard = self.X[J] @ theta - self.y[J], self._yard(J)
+        # |fl(x.theta) - x.theta| <= 2 p eps ||x|| ||theta|| (Higham 2002, sec. 3.1), with room.
+        error = 16 * (len(theta) + 2) * EPS * float(np.linalg.norm(theta * self.columns))
+        residual = self._normal_equations(theta, error)
+        gap, size = self.X[J] @ theta - self.y[J], np.abs(self.y[J]) + self.rows[J] * self.reach
         if isinstance(certificate, Witness):
-            error = self._rounding(theta) * self.sizes.rows[J]
-            return max(residual, _largest_ratio(np.abs(gap) - error, yard))
-        c, rows = certificate.own, self.sizes.rows[J]
-        if not abs(c @ gap) > self.tol * (np.abs(c) @ yard):
+            return max(residual, _largest_ratio(np.abs(gap) - error * self.rows[J], size))
+        c = certificate.own
+        if not abs(c @ gap) > self.tol * (np.abs(c) @ size):
             return np.inf
-        rest = (c @ self.X[J] - certificate.coefficients @ self.X_val) / self.sizes.columns
-        return float(np.maximum(residual, np.linalg.norm(rest) / np.linalg.norm(c * rows)))
+        rest = (c @ self.X[J] - certificate.coefficients @ self.X_val) / self.columns
+        return float(np.maximum(residual, np.linalg.norm(rest) / np.linalg.norm(c * self.rows[J])))
 
-    def _yard(self, J: Any) -> np.ndarray:
-        """The size of the terms in x_i.theta_v - y_i, against which it counts as 0, (|J|,)."""
-        return np.abs(self.y[J]) + self.sizes.rows[J] * self.reach
-
-    def _rounding(self, theta: np.ndarray) -> float:
-        """A bound on the rounding error of x.theta for a row of size 1 (Higham 2002, sec. 3.1)."""
-        return 16 * (len(theta) + 2) * EPS * float(np.linalg.norm(theta * self.sizes.columns))
-
-    def _normal_equations(self, theta: np.ndarray) -> float:
+    def _normal_equations(self, theta: np.ndarray, error: float) -> float:
         """The largest entry of X_val'(X_val theta - y_val), relative to the terms it sums."""
-        if theta is self._last[0]:  # most certificates share theta_v
-            return self._last[1]
-        X, y, val = np.abs(self.X_val).T, np.abs(self.y_val), self.sizes.val
+        X, y, val = np.abs(self.X_val).T, np.abs(self.y_val), self.val_rows
         rest = np.abs(self.X_val.T @ (self.X_val @ theta - self.y_val))
-        error = X @ (val * self._rounding(theta) + 4 * len(y) * EPS * y)
-        self._last = theta, _largest_ratio(rest - error, X @ (val * self.reach + y))
-        return self._last[1]
+        rest = rest - X @ (val * error + 4 * len(y) * EPS * y)
+        return _largest_ratio(rest, X @ (val * self.reach + y))
 
     def _moved(self, J: np.ndarray) -> tuple[Witness, np.ndarray]:
         """theta_v + Z phi, phi the shortest minimiser of ||M phi + gap||, and what is left, (|J|,).
@@ -352,12 +279,11 @@ class Equations:
         Directions in which rows of length 1 move by at most tol do not count.
         """
         U, s, Wt = np.linalg.svd(self.M[J], full_matrices=False)
-        U, s, Wt = U[:, s > self.tol], s[s > self.tol], Wt[s > self.tol]
-        gap = self.gap[J]
+        (U, s, Wt), gap = (U[:, s > self.tol], s[s > self.tol], Wt[s > self.tol]), self.gap[J]
         left = gap - U @ (U.T @ gap)
         left = left - U @ (U.T @ left)  # twice is enough (Parlett 1980, sec. 6.9)
         phi = -((U.T @ gap) / s) @ Wt
-        return Witness(self.theta_v + self.Z @ phi / self.sizes.columns), left
+        return Witness(self.theta_v + self.Z @ phi / self.columns), left
 
 
 def _largest_ratio(excess: np.ndarray, size: np.ndarray) -> float:
@@ -368,20 +294,18 @@ def _largest_ratio(excess: np.ndarray, size: np.ndarray) -> float:
 
 def _judge(problem: Problem, tol: float) -> Equations | Margins:
     check_number(tol, "tol", least=0.0, strict=True, try_="tol=1e-9")
-    if isinstance(problem.model, Ridge):
-        return Equations(problem, tol)
-    if isinstance(problem.model, Logistic):
-        return Margins(problem, tol)
+    if isinstance(problem.model, Ridge | Logistic):
+        return (Equations if isinstance(problem.model, Ridge) else Margins)(problem, tol)
     raise TypeError(
         f"{problem.model!r} has no exact rule for usefulness; needed Ridge or Logistic; "
         "try coverage(problem, theta, useful=mask) with a mask known from the data"
     )
 
 
-def _joint(judge: Equations | Margins, J: np.ndarray) -> Joint:
+def _decide(judge: Equations | Margins, J: np.ndarray) -> Joint:
     certificate = judge.decide(J)
     _require_exact(judge.residual(J, certificate), judge.tol)
-    return Joint(isinstance(certificate, Witness), certificate, J, judge.tol)
+    return Joint(isinstance(certificate, Witness), certificate, J)
 
 
 def _require_exact(residual: float, tol: float) -> None:
@@ -401,27 +325,20 @@ def _require_some(useful: np.ndarray) -> None:
 
 
 def _row_numbers(rows: Any, N: int) -> np.ndarray:
-    """Sorted sample numbers without repeats, from numbers or a mask."""
     J = to_numpy(rows)
     if J.dtype == np.bool_ and J.shape == (N,):
         return np.flatnonzero(J)
     numbers = J.ndim == 1 and (J.dtype.kind in "iu" or J.size == 0)
     if not numbers or (J.size and not 0 <= J.min() <= J.max() < N):
         raise ValueError(
-            f"rows is {J.dtype} of shape {J.shape}{_range(J)}; needed sample numbers in "
-            f"0..{N - 1} or a bool mask of shape ({N},); try numpy.flatnonzero(mask)"
+            f"rows is {J.tolist()!s:.60}; needed sample numbers in 0..{N - 1} or a bool mask of "
+            f"shape ({N},); try numpy.flatnonzero(mask)"
         )
     return np.unique(J.astype(np.int64))
 
 
-def _range(J: np.ndarray) -> str:
-    return f" with entries {J.min()}..{J.max()}" if J.dtype.kind in "iu" and J.size else ""
-
-
 def _model_array(problem: Problem, theta: Any) -> Any:
-    """theta in the array library of the data; its shape is known for tabular models."""
-    if not isinstance(problem.model, Ridge | Logistic):
-        return theta
+    """theta in the array library of the data, (p,) or (p, K)."""
     X, K = problem.train.X, problem.train.K
     theta = array_namespace(X).asarray(theta, dtype=X.dtype, device=device(X))
     needed = (X.shape[1],) if K == 1 else (X.shape[1], K)

@@ -355,7 +355,7 @@ def test_implicit_needs_an_exact_refit_and_says_so():
         lambda: bdt.learn_weights(bare, bdt.Implicit()),
         lambda: bdt.hypergradient(bare, np.ones(80)),
     ):
-        with pytest.raises(TypeError, match=r"no exact re-fit; needed .* try"):
+        with pytest.raises(TypeError, match=r"no derivative of theta\(w\); needed .* try"):
             call()
 
 

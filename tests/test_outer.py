@@ -103,4 +103,4 @@ def test_a_dual_point_outside_the_simplex_is_not_used(monkeypatch):
     monkeypatch.setattr(certify, "_least_change", lambda X, P, R: 1.5 * P)
     train, val = arrays(1, 20, 3, 60, 2)
     problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
-    assert certify.lower_bound(problem) == (0.0, 0.0)
+    assert certify.lower_bound(problem) == (0.0, 0.0)  # a new problem: nothing is known of it yet

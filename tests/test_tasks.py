@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
+import bdtheory as bdt
 from bdtheory.models import Logistic, Ridge
 from bdtheory.tasks import (
     LeastAbsolute,
@@ -251,8 +252,16 @@ def test_absolute_gradient_and_missing_derivative():
         e = np.eye(20)[k] * h
         up, down = (w @ problem.model.losses(theta + s * e, problem.train) for s in (1, -1))
         assert g[k] == pytest.approx((up - down) / (2 * h), abs=1e-6)
-    with pytest.raises(TypeError, match=r"no derivative.*needed.*try Ridge"):
-        problem.model.fit(w, problem.train).vjp(g)
+    assert problem.model.fit(w, problem.train).vjp is None
+    with pytest.raises(TypeError, match=r"no derivative.*needed.*try Penalty"):
+        bdt.learn_weights(problem, bdt.Implicit())
+
+
+def test_closed_form_weights_need_no_derivative():
+    problem = linear(0, A5=False).problem()
+    fit = bdt.learn_weights(problem, bdt.BMO(steps=20))
+    assert fit.status is bdt.Status.MAX_ITERATIONS
+    assert fit.val_loss < 0.5 * bdt.learn_weights(problem, bdt.Uniform()).val_loss
 
 
 def test_absolute_takes_torch_tensors():

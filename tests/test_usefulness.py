@@ -268,6 +268,17 @@ def test_binary_agrees_with_exact_arithmetic(X_val, theta, X, seed):
     )
 
 
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_units_of_features_have_no_say(unit):
+    units = np.array([unit, 1 / unit])
+    X = np.array([[2, 0], [2, 1e-3], [1, 1]]) * units
+    problem = ridge(X, [3, 9, 7], np.array([[1, 0]]) * units, [1])
+    assert check_all(problem).useful.tolist() == [False, True, True]
+    Z = np.array([[-1, 0.999], [-1, 1.001], [2, 0.5]]) * units  # useless: |z_2| <= -z_1
+    problem = logistic(Z, [1, 1, -1], np.array([[1, -1], [1, 1]]) * units, [1, 1])
+    assert check_all(problem).useful.tolist() == [False, True, False]
+
+
 def flipped(rng, N=100, m=40, p=10, share=0.4):
     """Noise-free labels sign(x.theta0), a share of the training labels flipped."""
     theta0, X, X_val = (rng.standard_normal(s) for s in (p, (N, p), (m, p)))
@@ -523,10 +534,15 @@ def test_verify_notices_every_change(problem):
     swapped[useful], swapped[useless] = swapped[useless], swapped[useful]
     assert dataclasses.replace(result, certificates=tuple(swapped)).verify(problem) == np.inf
     assert dataclasses.replace(result, useful=~result.useful).verify(problem) == np.inf
-    joint = jointly_useful(problem, np.ones(problem.N, bool))
-    assert not joint
-    assert joint.verify(problem) <= 2e-9
-    assert dataclasses.replace(joint, holds=True).verify(problem) == np.inf
+    if not isinstance(problem.model, bdt.Ridge):
+        # A coefficient below 0 proves nothing, even where the rows sum to 0 all the same.
+        wrong = a != 0 if a.ndim == 1 else np.arange(a.shape[1]) != problem.val.y[:, None]
+        wrong = np.ones(len(a), bool) if a.ndim == 1 else wrong
+        rows = flat(margins(problem.val.X, problem.val.y, len(problem.classes)))
+        n, negative = np.linalg.svd(np.array(rows).T)[2][-1], a.copy()  # the rows sum to 0 with n
+        negative[wrong] += 1e3 * np.max(a) * n
+        assert np.min(negative) < 0
+        assert residual(useless, coefficients=negative) == np.inf
 
 
 def test_equal_rows_are_decided_once_and_witnesses_are_shared(monkeypatch):
@@ -559,11 +575,9 @@ def test_useful_samples_need_not_be_jointly_useful():
     # x_1 + x_2 = 2 x~_1, but 1 + 1 != 2 * 0
     np.testing.assert_allclose(joint.certificate.own, [1, 1], rtol=1e-12)
     np.testing.assert_allclose(joint.certificate.coefficients, [2], rtol=1e-12)
-    assert joint.conflict.tolist() == [0, 1]
     multiply_out(problem, [0, 1], joint.certificate)
     together = jointly_useful(problem, [1])
     assert together.holds is True
-    assert together.conflict.tolist() == []
     np.testing.assert_allclose(together.certificate.theta, [0, -1], atol=1e-14)
 
 
@@ -583,7 +597,7 @@ def test_a_large_target_does_not_hide_a_small_contradiction():
     assert check_all(problem).useful.tolist() == [True, False]
     joint = jointly_useful(problem, [0, 1])
     assert not joint
-    assert joint.conflict.tolist() == [1]
+    np.testing.assert_allclose(joint.certificate.own, [0, 1], atol=1e-15)
     # Nor does a witness that must be long: rows 0 and 1 differ by 1e-6 only.
     problem = ridge([[0, 1, 0], [0, 1, 1e-6], [1, 0, 0]], [0, 1, 1.001], [[1, 0, 0]], [1])
     assert jointly_useful(problem, [0, 1])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from array_api_compat import array_namespace
@@ -45,12 +46,21 @@ def certificate(problem: Problem, w: Array, fit: Fit, eps: float) -> dict[str, f
     }
 
 
+_known: WeakKeyDictionary[Problem, tuple[float, float]] = WeakKeyDictionary()
+
+
 def lower_bound(problem: Problem) -> tuple[float, float]:
-    """(a lower bound on V_BDS, a lower bound on inf L_val).
+    """(a lower bound on V_BDS, a lower bound on inf L_val), computed once for each problem.
 
     V_BDS >= inf L_val always. Ridge, mu = 0, under A2 (the training samples can all be fitted
     together): V_BDS = min over i of min over S_i of L_val, exactly (C16).
     """
+    if problem not in _known:
+        _known[problem] = _lower_bound(problem)
+    return _known[problem]
+
+
+def _lower_bound(problem: Problem) -> tuple[float, float]:
     if isinstance(problem.model, Logistic):
         infimum = _logistic_infimum(problem.val)
         return infimum, infimum

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace
 
-from ..hypergradient import needs_refit, refit, value_and_gradient
+from ..hypergradient import refit, value_and_gradient
 from ..models.checks import check_count, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
@@ -65,7 +65,6 @@ class Implicit:
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. The seed draws the restarts."""
-        needs_refit(problem)
         trace, failure = Trace(callback), ""
         try:
             start = uniform_weights(problem)

@@ -10,7 +10,7 @@ from ..hypergradient import fit_weighted, mean_loss, refit
 from ..models.checks import check_number
 from ..models.fit import Fit
 from ..problem import Problem
-from ..selection import Selection, Status
+from ..selection import Selection, Status, as_text
 from .run import Callback, Trace, finish, uniform_weights
 
 
@@ -58,9 +58,6 @@ class Uniform:
     def __post_init__(self):
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
 
-    def __repr__(self) -> str:
-        return "Uniform()"
-
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
         trace, w = Trace(callback), uniform_weights(problem)
@@ -91,6 +88,6 @@ def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | 
         test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
         status=Status.STATIONARY if fit.converged else Status.DIVERGED,
         history=trace.history(),
-        method=repr(method),
+        method=as_text(method),
         message=fit.message or "theta minimises the mixed loss; its weights select nothing",
     )

@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, device
 from ..hypergradient import mean_loss, refit, value_and_gradient
 from ..models.fit import Fit
 from ..problem import Array, Problem
-from ..selection import Selection, Status, to_numpy
+from ..selection import Selection, Status, as_text, to_numpy
 from ..weights import drop_negligible, gather, spread
 from .certify import certificate
 
@@ -90,8 +90,11 @@ def finish(
         status, message = Status.CERTIFIED, "within eps of the optimal value, by a lower bound"
     elif tol is None:
         message = "theta(w) at fixed weights; nothing was learned"
-    elif not hasattr(problem.model, "fit"):
-        status, message = Status.MAX_ITERATIONS, "trained without an exact re-fit: nothing is known"
+    elif fit.vjp is None:
+        status, message = (
+            Status.MAX_ITERATIONS,
+            "no derivative of theta(w): nothing is known",
+        )
     elif (promise := descent_left(problem, w, fit)) > tol * val_loss:
         status = Status.MAX_ITERATIONS
         message = (
@@ -104,7 +107,7 @@ def finish(
         test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
         status=status,
         history=trace.history(),
-        method=repr(method),
+        method=as_text(method),
         message=message,
         certificate=evidence,
     )

@@ -43,11 +43,4 @@ def fit_by_gradient(model: Any, w: Array, data: Any, warm_start: Fit | None) -> 
     run = minimize(objective, flat, jac=True, method="L-BFGS-B", options=options)
     finite = math.isfinite(run.fun)
     message = "" if finite else f"the weighted loss is {run.fun}"
-    return Fit(restore(run.x), _no_derivative, math.inf, math.inf, finite, message)
-
-
-def _no_derivative(g: Any) -> Any:
-    raise TypeError(
-        "this model has no exact re-fit, hence no hypergradient; needed a model with `fit`, as "
-        "Ridge or Logistic; try Penalty() or BMO(), which need losses and gradients only"
-    )
+    return Fit(restore(run.x), None, math.inf, math.inf, finite, message)

@@ -20,6 +20,7 @@ class Fit:
     theta : the minimiser, (p,) or (p, K).
     vjp : g -> (dtheta/dw_i . g)_i, shapes like theta -> (N,). With g = grad L_val(theta) this is
         the hypergradient: dL_val/dw_i = -grad l_i(theta) . H^-1 g (theory.md, "closed form").
+        None where there is no derivative.
     gap : an upper bound on F_w(theta) - v(w), the ridge included in both; inf where none is known.
     distance : an upper bound on ||theta - theta(w)||; inf where none is known.
     converged : whether the first-order condition holds to the model's tolerance.
@@ -28,7 +29,7 @@ class Fit:
     """
 
     theta: Any
-    vjp: Callable[[Any], Array]
+    vjp: Callable[[Any], Array] | None
     gap: float
     distance: float
     converged: bool = True

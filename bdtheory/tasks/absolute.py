@@ -80,7 +80,7 @@ class LeastAbsolute:
         gap = scale * abs(share @ np.abs(X @ theta - y) - lower.u @ y)
         return Fit(
             theta=xp.asarray(theta, dtype=data.X.dtype, device=dev),
-            vjp=_no_derivative,
+            vjp=None,  # the loss is not differentiable
             gap=float(gap),
             distance=math.inf,  # several minimisers can be far apart
             converged=best.solved,
@@ -143,11 +143,4 @@ def _among_minimisers(
         np.full(len(y_val), 1.0 / len(y_val)),
         equal=(X[free], y[free]),
         below=(sign[:, None] * X[~free], sign * y[~free]),
-    )
-
-
-def _no_derivative(g: Array) -> Array:
-    raise TypeError(
-        "LeastAbsolute has no derivative in the weights, as its loss is not differentiable; "
-        "needed a differentiable loss (A5); try Ridge(mu) or Logistic(mu)"
     )

@@ -1,0 +1,129 @@
+"""The claims table: `python -m paper_checks [C04 ...] [--seeds K] [--jobs J] [--json FILE]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NoReturn
+
+from .report import write_report
+from .runner import Entry, Result, discover, run
+
+COLUMNS = "{:<5} {:<46} {:<8} {:<12} {:>7} {:>8} {:>9} {:>8}"
+HEAD = ("claim", "title", "source", "verdict", "margin", "control", "recovery", "seconds")
+EPILOG = """The claims are those of arXiv:2511.21056 at the level of its abstracts, and elementary
+facts around them, verified numerically. "margin" is the least distance of a measured number to the
+edge of the band in which the claim puts it, in band widths; "control": with an assumption dropped
+the claim failed as predicted; "recovery": it came back. Exit status: 0, 1 where a verdict is not
+acceptable, 2 for bad input. Example: python -m paper_checks C04 --seeds 5 --report build/report"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"paper_checks: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the claims asked for, print the table, write the files; the exit status."""
+    known = discover()
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    chosen = choose(parser, known, args.claims)
+    if args.json and not args.json.parent.is_dir():
+        parser.error(
+            f"--json is {args.json}; needed an existing folder; try mkdir {args.json.parent}"
+        )
+    if args.report and args.report.exists() and not args.report.is_dir():
+        parser.error(
+            f"--report is {args.report}, a file; needed a folder; try --report build/report"
+        )
+    print(COLUMNS.format(*HEAD))
+    results = []
+    for result in run(chosen, seeds=args.seeds, jobs=args.jobs, tick=progress(args.seeds)):
+        results.append(result)
+        print_row(result)
+    if args.json:
+        args.json.write_text(as_json(results))
+    if args.report:
+        args.report.mkdir(parents=True, exist_ok=True)
+        (args.report / "claims.json").write_text(as_json(results))
+        print(write_report(args.report, chosen, results, figures=args.figures))
+    return 0 if all(result.acceptable for result in results) else 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="python -m paper_checks", description="Check claims.", epilog=EPILOG)
+    parser.add_argument("claims", nargs="*", metavar="CLAIM", help="such as C04; default: all")
+    parser.add_argument("--seeds", type=count, default=20, metavar="K", help="seeds per claim (20)")
+    parser.add_argument("--jobs", type=count, default=1, metavar="J", help="worker processes (1)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER", help="write index.html, claims.json"
+    )
+    parser.add_argument(
+        "--figures",
+        type=Path,
+        default=Path("build/figures"),
+        metavar="FOLDER",
+        help="figures for the report, used where they exist (build/figures)",
+    )
+    return parser
+
+
+def count(text: str) -> int:
+    """A whole number >= 1, from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}; needed a whole number >= 1; try 2")
+    return int(text)
+
+
+def choose(parser: argparse.ArgumentParser, known: list[Entry], names: list[str]) -> list[Entry]:
+    """The claims of these names in the order of the folder; all of them where none is named."""
+    wanted = {name.upper() for name in names}
+    by_name = {entry.claim.name: entry for entry in known}
+    if unknown := sorted(wanted - by_name.keys()):
+        parser.error(f"the claim {unknown[0]} is not known; needed one of {', '.join(by_name)}")
+    return [entry for name, entry in by_name.items() if name in wanted or not wanted]
+
+
+def progress(seeds: int):
+    """tick(claim, seeds done), a line on a terminal that the next one overwrites."""
+
+    def tick(claim: str, done: int) -> None:
+        if sys.stderr.isatty():
+            text = "" if done == seeds else f"{claim}: seed {done} of {seeds}"
+            print(f"\r{text:<30}\r", end="", file=sys.stderr, flush=True)
+
+    return tick
+
+
+def print_row(r: Result) -> None:
+    """A line of the table; what went wrong below it."""
+    control, recovery = ("ok" if good else "WRONG" for good in (r.control, r.recovery))
+    cells = r.claim, r.title, r.source, r.verdict, f"{r.margin:.3f}", control, recovery, r.seconds
+    print(COLUMNS.format(*cells), flush=True)
+    if r.details["message"]:
+        print(f"      {r.details['message']}")
+    for row in r.details["measurements"]:
+        if not row["holds"]:
+            (low, high), seen = row["band"], row["interval"] or (math.nan, math.nan)
+            print(
+                f"      {row['arm']}: {row['quantity']} is {seen[0]:.6g} to {seen[1]:.6g}; "
+                f"needed {low:.6g} to {high:.6g}"
+            )
+
+
+def as_json(results: Sequence[Result]) -> str:
+    return json.dumps([asdict(result) for result in results], indent=1, allow_nan=False) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
