@@ -23,8 +23,8 @@ from .fit import Fit, ridge_rows
 from .tabular import Data, prepare_labels
 
 # A Newton system that needs more conjugate-gradient steps than this with an old factor is cheaper
-# with a new one: a factorisation costs about as much as 20 to 60 Hessian products at our sizes.
-PATIENCE = 20
+# with a new one. Seen on the digits: 6 to 15 take about the same time, 30 twice as long.
+PATIENCE = 10
 MAX_NEWTON = 100
 
 
