@@ -36,6 +36,7 @@ lint: .venv/ready
 
 bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.hypergradient
+	$(BIN)/python -m benchmarks.usefulness
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

@@ -23,6 +23,8 @@ Runtime: about 1 s a seed.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
 from bdtheory import (
@@ -40,6 +42,7 @@ from bdtheory.usefulness import usefulness
 
 from .claim import Band, Claim, Expect
 from .instances import clean, guided_separable, margin_rows, useless_with_coefficients
+from .rational import least_on_support, make_exact, supports, useful
 from .reference import least_squares, logistic_loss, logistic_minimiser
 
 CLAIM = Claim("C03", "Useless samples get zero weight", "v1r", figure="useful_weights")
@@ -101,6 +104,28 @@ def test_holds_linear(seed: int, expect: Expect) -> None:
         mass = float(learn_weights(task.problem(), method).weights[~clean(task)].sum())
         # Softmax weights are cut at 1e-12 of the largest; a weight above 0 costs its whole price.
         expect(f"useless mass learned by {type(method).__name__}", mass, Band.around(0.0, 1e-9))
+
+
+def test_holds_exactly(seed: int, expect: Expect) -> None:
+    """In rational arithmetic: of all 31 supports exactly those without a useless sample have 0."""
+    data = make_exact(CLAIM.rng(seed))
+    useless = {i for i, good in enumerate(useful(data)) if not good}
+    optimal = [J for J in supports(data.N) if least_on_support(data, J) == 0]
+    expect("optimal supports, exactly", len(optimal), Band.around(2**3 - 1, 0.5))
+    wrong = sum(bool(useless & set(J)) for J in optimal)
+    expect("optimal supports with a useless sample, exactly", wrong, Band.around(0, 0.5))
+
+
+def test_fails_without_A2_exactly(seed: int, expect: Expect) -> None:
+    """Targets 1, -1, 0 on a line, validation target 0, w = (1/4, 1/4, 1/2): theta(w) = 0."""
+    w, y = (
+        (Fraction(1, 4), Fraction(1, 4), Fraction(1, 2)),
+        (Fraction(1), Fraction(-1), Fraction(0)),
+    )
+    theta = sum(a * t for a, t in zip(w, y, strict=True)) / sum(w)
+    expect("L_val at optimal weights, exactly", theta**2 / 2, Band.around(0, 1e-300))
+    useless = sum(a for a, t in zip(w, y, strict=True) if t != 0)
+    expect("their mass on useless samples", useless, Band.around(0.5, 1e-12))
 
 
 def test_fails_without_A2(seed: int, expect: Expect) -> None:

@@ -25,6 +25,9 @@ Runtime: about 1.2 s a seed.
 
 from __future__ import annotations
 
+from fractions import Fraction
+from itertools import pairwise
+
 import numpy as np
 
 from bdtheory import BMO, DirectMixing, Logistic, Problem, Status, learn_weights
@@ -33,10 +36,12 @@ from bdtheory.tasks import Task, linear
 
 from .claim import Band, Claim, Expect
 from .instances import guided_separable, margin_rows, useless_with_coefficients
+from .rational import Exact, direct_mixing, least_on_support, loss, make_exact
 from .reference import best_for, least_squares, logistic_loss, logistic_minimiser, squared_loss
 
 CLAIM = Claim("C04", "BDS beats direct mixing at every ratio", "v1", figure="mixing_ratio")
 RATIOS = np.logspace(-6, 2, 9)
+LAMS = [Fraction(1, 1000), Fraction(1, 10), Fraction(1), Fraction(10), Fraction(1000)]
 EXACT = Band.around(0.0, 1e-15)  # relative: sums of squares of rounding errors are below 1e-25
 # At lam = 1e-6 the ratio is 1 - O(lam / least eigenvalue of A), and that is above 1e-2 here.
 LIMIT = Band.around(1.0, 1e-3)
@@ -142,6 +147,28 @@ def test_holds_for_individually_useful_samples(seed: int, expect: Expect) -> Non
     numbers = measure(make_crossed_instance(CLAIM.rng(seed)))
     expect("V_BDS - L_val*", numbers["V_BDS"], EXACT)
     expect("gap / lam^2 over its limit, lam = 1e-6", numbers["small / limit"], LIMIT)
+
+
+def test_holds_exactly(seed: int, expect: Expect) -> None:
+    """In rational arithmetic: gap > 0 at every lam, never falling, and V_BDS = 0 = L_val*."""
+    data = make_exact(CLAIM.rng(seed))
+    floor = min(least_on_support(data, (i,)) for i in range(data.N))
+    expect("V_BDS, exactly", floor, Band.around(0, 1e-300))
+    gaps = [exact_gap(data, lam) for lam in LAMS]
+    expect("ratios with gap > 0, exactly", sum(g > 0 for g in gaps), Band.around(len(LAMS), 0.5))
+    falls = sum(b < a for a, b in pairwise(gaps))
+    expect("falls of the gap with lam, exactly", falls, Band.around(0, 0.5))
+
+
+def test_fails_without_A4_exactly(seed: int, expect: Expect) -> None:
+    data = make_exact(CLAIM.rng(seed, 1), n_useful=5, n_useless=0)
+    zeros = sum(exact_gap(data, lam) == 0 for lam in LAMS)
+    expect("ratios with gap = 0, exactly", zeros, Band.around(len(LAMS), 0.5))
+
+
+def exact_gap(data: Exact, lam: Fraction) -> Fraction:
+    """L_val(theta_lam) - L_val*, where L_val* = 0."""
+    return loss(data.X_val, data.y_val, direct_mixing(data, lam))
 
 
 def test_fails_without_A2(seed: int, expect: Expect) -> None:
