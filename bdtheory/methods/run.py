@@ -84,22 +84,16 @@ def finish(
     val_loss = mean_loss(problem, fit.theta, problem.val)
     evidence = certificate(problem, w, fit, method.eps) if fit.converged else {}
     status, message = Status.STATIONARY, "the outer first-order condition holds"
+    if getattr(problem.model, "mu", None) == 0.0:
+        message += " on this face of the simplex; at mu = 0 L_val jumps between faces"
     if failure or not fit.converged or not math.isfinite(val_loss):
         status, message = Status.DIVERGED, failure or fit.message or "the loss is not finite"
     elif evidence and evidence["upper_bound"] - evidence["lower_bound"] <= evidence["eps"]:
         status, message = Status.CERTIFIED, "within eps of the optimal value, by a lower bound"
     elif tol is None:
         message = "theta(w) at fixed weights; nothing was learned"
-    elif fit.vjp is None:
-        status, message = (
-            Status.MAX_ITERATIONS,
-            "no derivative of theta(w): nothing is known",
-        )
-    elif (promise := descent_left(problem, w, fit)) > tol * val_loss:
-        status = Status.MAX_ITERATIONS
-        message = (
-            f"a shift of mass still promises {promise:.1e} > tol * L_val = {tol * val_loss:.1e}"
-        )
+    elif reason := _not_stationary(problem, w, fit, tol * val_loss):
+        status, message = Status.MAX_ITERATIONS, reason
     return Selection(
         weights=w,
         theta=fit.theta,
@@ -111,6 +105,15 @@ def finish(
         message=message,
         certificate=evidence,
     )
+
+
+def _not_stationary(problem: Problem, w: Array, fit: Fit, tol: float) -> str:
+    """Why STATIONARY may not be said of these weights; "" where it may."""
+    if fit.vjp is None:
+        return "no derivative of theta(w): nothing is known"
+    if (promise := descent_left(problem, w, fit)) > tol:
+        return f"a shift of mass still promises {promise:.1e} > tol * L_val = {tol:.1e}"
+    return ""
 
 
 def descent_left(problem: Problem, w: Array, fit: Fit) -> float:
