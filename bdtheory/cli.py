@@ -270,7 +270,10 @@ def _read_like(train: Table, path: str, args: Namespace) -> Table:
 def _read_truth(columns: list[str] | None, args: Namespace) -> np.ndarray:
     """clean (N,) bool from the column --truth, which is read as if it were the target."""
     one = None if columns is None else columns[:1]  # a table has a feature
-    cells = read_table(args.train, args.truth, columns=one).y.tolist()
+    table = read_table(
+        args.train, args.truth, id_column=args.id, group_column=args.group, columns=one
+    )
+    cells = table.y.tolist()
     meaning = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
     for cell in cells:
         if str(cell).lower() not in meaning:
@@ -284,7 +287,7 @@ def _read_truth(columns: list[str] | None, args: Namespace) -> np.ndarray:
 PROGRAM = """\
 Learn one weight per training sample, so that a model trained with these weights does well on
 validation data that you trust (bilevel data selection). Weights near 0 mark samples that
-disagree with the validation data: wrong labels, wrong units, another population."""
+disagree with the validation data: wrong labels, another source, another population."""
 
 PROGRAM_EPILOG = """\
 examples:

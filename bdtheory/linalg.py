@@ -157,6 +157,13 @@ class RowSpace(NamedTuple):
     Z: np.ndarray
 
 
+def column_scale(*arrays: np.ndarray) -> np.ndarray:
+    """The size of each column over all arrays, as a power of 2, (p,); 1 for a column of zeros."""
+    size = np.max([np.max(np.abs(X), axis=0, initial=0.0) for X in arrays], axis=0)
+    exponents = np.round(np.log2(np.where(size > 0, size, 1.0)))
+    return np.exp2(exponents).astype(arrays[0].dtype)
+
+
 def row_space(X: np.ndarray) -> RowSpace:
     """Bases of the row space of X (n, p) and of its null space, by a singular value decomposition.
 

@@ -6,9 +6,11 @@ import enum
 import json
 import os
 import shutil
+import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from array_api_compat import is_torch_array
@@ -86,23 +88,22 @@ class Selection:
 
         Raises FileExistsError where the folder holds something else than a selection.
         """
-        folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / "selection.json").exists():
-            raise FileExistsError(
-                f"{folder} holds other files; needed an empty or new folder, or an older "
-                "selection to replace; try another name"
-            )
+        folder = Path(folder).resolve()
+        _check_replaceable(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = folder.parent / f".{folder.name}-{os.getpid()}"
+        fresh, old = (folder.parent / f".{folder.name}-{os.getpid()}-{k}" for k in ("new", "old"))
         try:
             fresh.mkdir()
             np.savez(fresh / "arrays.npz", allow_pickle=False, **self._arrays())
             (fresh / "selection.json").write_text(json.dumps(self._facts(), indent=1) + "\n")
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(old)
             fresh.rename(folder)
         finally:
+            if old.exists() and not folder.exists():  # the second rename failed: undo the first
+                old.rename(folder)
             shutil.rmtree(fresh, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
         return folder
 
     @staticmethod
@@ -115,10 +116,18 @@ class Selection:
         folder = Path(folder)
         try:
             facts = json.loads((folder / "selection.json").read_text())
-            with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+            with open(folder / "arrays.npz", "rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             return _from_parts(facts, arrays)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            BadZipFile,
+            zlib.error,
+        ) as error:
             raise ValueError(
                 f"{folder} is not a saved selection ({type(error).__name__}: {error}); needed a "
                 "folder with selection.json and arrays.npz; try the folder given to Selection.save"
@@ -159,6 +168,18 @@ def as_text(thing: Any) -> str:
     given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing)]
     shown = [f"{name}={value!r}" for name, value, default in given if value != default]
     return f"{type(thing).__name__}({', '.join(shown)})"
+
+
+def _check_replaceable(folder: Path) -> None:
+    """FileExistsError unless the folder is free, empty, or holds a selection and nothing else."""
+    if not folder.exists():
+        return
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if not folder.is_dir() or found - {"selection.json", "arrays.npz"} or folder == Path.cwd():
+        raise FileExistsError(
+            f"{folder} holds other files or is in use; needed an empty or new folder, or an older "
+            "selection to replace; try another name"
+        )
 
 
 def to_numpy(a: Array) -> np.ndarray:

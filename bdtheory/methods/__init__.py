@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..linalg import few_threads
+from ..models.checks import check_count
 from ..problem import Problem
 from ..selection import Selection
 from .bmo import BMO
@@ -56,5 +57,6 @@ def learn_weights(
             f"problem is {type(problem).__name__}; needed a Problem; "
             "try Problem(Ridge(mu=1e-2), train=(X, y), val=(X_val, y_val))"
         )
+    check_count(seed, "seed", least=0, try_=0)
     with few_threads(problem.size):
         return method.run(problem, seed, callback)

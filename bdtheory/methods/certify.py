@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from ..hypergradient import mean_gradient
-from ..linalg import least_norm, row_space
+from ..linalg import column_scale, least_norm, row_space
 from ..models import Data, Logistic, Ridge
 from ..models.fit import Fit
 from ..problem import Array, Problem
@@ -64,7 +64,7 @@ def _lower_bound(problem: Problem) -> tuple[float, float]:
     if isinstance(problem.model, Logistic):
         infimum = _logistic_infimum(problem.val)
         return infimum, infimum
-    val, train = _numpy(problem.val), _numpy(problem.train)
+    val, train = _scaled(_numpy(problem.val), _numpy(problem.train))
     theta_v = least_norm(val.X, val.y)
     infimum = 0.5 * float(np.mean((val.X @ theta_v - val.y) ** 2))
     optimistic = problem.model.mu == 0.0 and problem.model.tie_break == "validation"
@@ -88,7 +88,8 @@ def _upper_bound(problem: Problem, w: Array, fit: Fit) -> float:
         return value if fit.gap <= INNER * size else math.inf
     g = to_numpy(mean_gradient(problem, fit.theta, val))
     L = float(xp.mean(xp.sum(val.X**2, axis=1)))
-    return value + float(np.linalg.norm(g)) * fit.distance + 0.5 * L * fit.distance**2
+    d = fit.distance
+    return value + float(np.linalg.norm(g)) * d + 0.5 * L * d * d  # inf, not OverflowError
 
 
 def _can_all_be_fitted(train: Data) -> bool:
@@ -145,6 +146,12 @@ def _least_change(X: np.ndarray, P: np.ndarray, R: np.ndarray) -> np.ndarray:
     H = np.einsum("ja,jkl,jb->akbl", X, C, X, optimize=True).reshape(p * K, p * K)
     B = np.linalg.lstsq(H, (X.T @ R).reshape(-1), rcond=None)[0].reshape(p, K)
     return np.einsum("jkl,jl->jk", C, X @ B)
+
+
+def _scaled(val: Data, train: Data) -> tuple[Data, Data]:
+    """Both with columns of size 1: no bound here depends on the units of a feature."""
+    d = column_scale(val.X, train.X)
+    return Data(val.X / d, val.y), Data(train.X / d, train.y)
 
 
 def _numpy(data: Data) -> Data:

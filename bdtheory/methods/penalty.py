@@ -87,6 +87,9 @@ class _Objective:
         problem, model, gamma = self.problem, self.problem.model, self.gamma
         self.inner = refit(problem, w, self.inner)
         self.joint = fit_jointly(problem, w, gamma, self.joint)
+        for fit in (self.inner, self.joint):
+            if not fit.converged:
+                raise FloatingPointError(fit.message)
         theta, phi = self.joint.theta, self.inner.theta
         losses = model.losses(theta, problem.train)
         penalty = dot(w, losses) + self._ridge(theta)

@@ -37,7 +37,8 @@ class Trace:
             self.best = (float(val_loss), w)
         if self.callback is None:
             return False
-        return bool(self.callback(len(self.val_loss) - 1, w))
+        copy = array_namespace(w).asarray(w, copy=True)  # the user's to change
+        return bool(self.callback(len(self.val_loss) - 1, copy))
 
     def history(self) -> dict[str, np.ndarray]:
         """Equal-length arrays `iteration`, `seconds` (CPU), `val_loss`."""
@@ -79,6 +80,8 @@ def finish(
     `tol` is the relative tolerance of the outer first-order condition, None where nothing was
     learned. `failure` says what went wrong before.
     """
+    if not bool(array_namespace(w).all(array_namespace(w).isfinite(w))):
+        w, failure = uniform_weights(problem), "the weights are not finite"
     w = drop_negligible(w)
     fit = refit(problem, w)
     val_loss = mean_loss(problem, fit.theta, problem.val)

@@ -21,8 +21,10 @@ def check_number(value: Any, name: str, *, least: float, strict: bool = False, t
 
 
 def check_ridge(mu: Any) -> None:
-    """mu >= 0 and finite."""
+    """mu >= 0, finite, and small enough that its square is."""
     check_number(mu, "mu", least=0.0, try_="mu=1e-3")
+    if mu > 1e75:
+        raise ValueError(f"mu is {mu!r}; needed at most 1e75; try mu=1e-3")
 
 
 def check_count(value: Any, name: str, *, least: int = 1, try_: int) -> None:

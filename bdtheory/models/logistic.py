@@ -218,7 +218,7 @@ def _newton(lower: _LowerLevel, theta: Array, factor: Solve | None) -> Fit:
         if size <= tol:
             converged, message = True, ""
             break
-        if no_ridge and bool(xp.all(curve.margin > 0)):
+        if no_ridge and (bool(xp.all(curve.margin > 0)) or value <= 1e-9 * float(xp.sum(lower.w))):
             message = "the weighted data are separable and mu = 0: no minimiser; try mu > 0"
             break
         # Forcing term of Eisenstat and Walker: few CG steps far away, superlinear close by.

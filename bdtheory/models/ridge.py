@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..linalg import (
     add_to_diagonal,
+    column_scale,
     drop_rounding_rows,
     least_norm,
     norm,
@@ -21,6 +23,10 @@ from ..selection import to_numpy
 from .checks import check_choice, check_flag, check_ridge
 from .fit import Fit, ridge_rows
 from .tabular import Data, prepare
+
+# At mu = 0 columns that differ by more than this in size are scaled first, so that none is taken
+# for rounding; ties that validation leaves open are then broken in scaled units.
+UNITS = 1e6
 
 
 @dataclass(frozen=True)
@@ -139,11 +145,15 @@ class Ridge:
         """
         xp, dev = array_namespace(data.X), device(data.X)
         X, y, weights = (to_numpy(a) for a in (data.X, data.y, w))
-        on = weights > 0
+        d = np.ones(X.shape[1], dtype=X.dtype)
+        if val is not None:
+            d = column_scale(X, to_numpy(val.X))
+            d = d if d.max() > UNITS * d.min() else np.ones_like(d)
+        X, on = X / d, weights > 0
         c, space, gram_solve = weighted_least_squares(X[on], y[on], weights[on])
         theta = space.V @ c
         if val is not None and space.Z.shape[1]:
-            X_val = to_numpy(val.X)
+            X_val = to_numpy(val.X) / d
             seen = drop_rounding_rows(X_val @ space.Z, X_val)
             theta = theta + space.Z @ least_norm(seen, to_numpy(val.y) - X_val @ theta)
         r = X @ theta - y
@@ -151,12 +161,12 @@ class Ridge:
         step = gram_solve(grad)
 
         def vjp(g: Array) -> Array:
-            h = space.V @ gram_solve(space.V.T @ to_numpy(g))
+            h = space.V @ gram_solve(space.V.T @ (to_numpy(g) / d))
             return xp.asarray(-r * (X @ h), device=dev)
 
         return Fit(
-            theta=xp.asarray(theta, device=dev),
+            theta=xp.asarray(theta / d, device=dev),
             vjp=vjp,
             gap=0.5 * float(grad @ step),
-            distance=norm(step),
+            distance=norm(space.V @ step / d),
         )

@@ -96,6 +96,11 @@ def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
 def _as_array(a: Any, what: str) -> Array:
     if is_array_api_obj(a) and not isinstance(a, np.ndarray):
         return a
+    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
+        raise ValueError(
+            f"{what} have masked entries; needed a number in every place; "
+            "try dropping or imputing those rows, then numpy.asarray"
+        )
     try:
         array = np.asarray(a)
     except ValueError as error:
@@ -140,7 +145,21 @@ def _floating(a: Array, what: str) -> Array:
             )
         a = xp.astype(a, xp.float64)
     _finite(a, what)
+    _squarable(a, what)
     return a
+
+
+def _squarable(a: Array, what: str) -> None:
+    """Gram matrices and losses square the data: beyond this size they overflow, silently."""
+    xp = array_namespace(a)
+    most = float(xp.finfo(a.dtype).max) ** 0.25
+    if a.size if isinstance(a, np.ndarray) else a.numel():
+        largest = float(xp.max(xp.abs(a)))
+        if largest > most:
+            raise ValueError(
+                f"{what} reach {largest:.1e} in size; needed at most {most:.1e}, so that squares "
+                "stay finite; try other units"
+            )
 
 
 def _finite(a: Array, what: str) -> None:
@@ -200,8 +219,8 @@ def _classes(y: Array) -> np.ndarray:
         ) from None
     if len(classes) < 2:
         raise ValueError(
-            f"the targets of train have one class only ({classes[0]!r}); needed at least two; "
-            "try Ridge(mu) for a regression, or a larger training set"
+            f"the targets of train have one class only ({classes.tolist()[0]!r}); needed at least "
+            "two; try a larger training set, or ridge for a regression"
         )
     return classes
 
@@ -212,8 +231,9 @@ def _encode(y: Array, classes: np.ndarray, X: Array, name: str) -> Array:
     if not known.all():
         row = int(np.argmin(known))
         raise ValueError(
-            f"the targets of {name} have the label {labels[row].item()!r} at row {row}; needed one "
-            f"of the training labels {_some(classes)}; try dropping these rows of {name}"
+            f"the targets of {name} have the label {labels.tolist()[row]!r} at row {row} (from 0); "
+            f"needed one of the training labels {_some(classes)}; try dropping these rows of "
+            f"{name}, or ridge if targets are quantities"
         )
     index = np.searchsorted(classes, labels)
     xp = array_namespace(X)
