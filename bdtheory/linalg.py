@@ -220,10 +220,20 @@ def least_norm(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]
 
 
-def drop_rounding_rows(A: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """A = X Z (n, q) with rows set to 0 that are only the rounding of x_i' Z = 0.
+def least_norm_of_product(X: np.ndarray, Z: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The minimiser of ||X Z u - b|| of least norm, Z (p, q) with orthonormal columns.
 
-    `row_space` scales rows to length 1, which is right for data and wrong for such rows.
+    Rows are scaled by ||x_i||, not by ||x_i' Z||: a row, or a direction, that Z hides from X is
+    rounding in the computed product and must not be scaled up. Directions seen by less than
+    100 max(n, p) eps count as hidden.
     """
-    rounding = 4 * X.shape[1] * np.finfo(X.dtype).eps * np.linalg.norm(X, axis=1)
-    return np.where((np.linalg.norm(A, axis=1) > rounding)[:, None], A, 0.0).astype(A.dtype)
+    size = np.linalg.norm(X, axis=1)
+    A = X @ Z
+    S = A[size > 0] / size[size > 0, None]
+    if len(S) > S.shape[1]:
+        S = np.asarray(np.linalg.qr(S, mode="r"))
+    _, s, Vt = scipy.linalg.svd(S, full_matrices=False, check_finite=False)
+    V = Vt[s > 100 * max(X.shape) * np.finfo(X.dtype).eps].T
+    if not V.shape[1]:
+        return np.zeros(Z.shape[1], dtype=X.dtype)
+    return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]

@@ -263,3 +263,20 @@ def test_bad_options_are_refused_at_construction():
         bdt.Ridge(0.0, tie_break="optimistic")
     with pytest.raises(ValueError, match="fit_intercept"):
         bdt.Logistic(0.1, fit_intercept=1)  # pyright: ignore
+
+
+def test_directions_that_validation_sees_by_rounding_only_are_left_alone():
+    """Training rows in the row space of X_val: theta once had norm 1e16 on one draw in eight."""
+    worst = 0.0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        X_val = rng.standard_normal((3, 5))
+        X = rng.standard_normal((2, 3)) @ X_val
+        problem = bdt.Problem(bdt.Ridge(0.0), train=(X, np.ones(2)), val=(X_val, np.zeros(3)))
+        theta = refit(problem, np.ones(2) / 2).theta
+        np.testing.assert_allclose(X @ theta, 1.0, rtol=1e-8)
+        best = np.linalg.lstsq(np.vstack([1e6 * X, X_val]), np.r_[1e6, 1e6, 0, 0, 0], rcond=None)[0]
+        loss, reference = (np.mean((X_val @ t) ** 2) for t in (theta, best))
+        assert loss == pytest.approx(reference, rel=1e-4)  # the reference weights rows by 1e12
+        worst = max(worst, np.linalg.norm(theta))
+    assert worst < 1e4

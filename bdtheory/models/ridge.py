@@ -11,8 +11,7 @@ from array_api_compat import array_namespace, device
 from ..linalg import (
     add_to_diagonal,
     column_scale,
-    drop_rounding_rows,
-    least_norm,
+    least_norm_of_product,
     norm,
     solve_general,
     solve_spd,
@@ -154,8 +153,8 @@ class Ridge:
         theta = space.V @ c
         if val is not None and space.Z.shape[1]:
             X_val = to_numpy(val.X) / d
-            seen = drop_rounding_rows(X_val @ space.Z, X_val)
-            theta = theta + space.Z @ least_norm(seen, to_numpy(val.y) - X_val @ theta)
+            rest = to_numpy(val.y) - X_val @ theta
+            theta = theta + space.Z @ least_norm_of_product(X_val, space.Z, rest)
         r = X @ theta - y
         grad = space.V.T @ (X[on].T @ (weights[on] * r[on]))
         step = gram_solve(grad)
