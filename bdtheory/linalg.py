@@ -151,10 +151,15 @@ def add_to_diagonal(H: Array, d: Array) -> Array:
 
 
 class RowSpace(NamedTuple):
-    """Orthonormal bases of the row space (p, r) and of its complement (p, p - r)."""
+    """Orthonormal bases of the row space (p, r) and of its complement (p, p - r).
+
+    `condition` is that of the rows, scaled to length 1, on their row space: Z is off by about
+    condition times eps.
+    """
 
     V: np.ndarray
     Z: np.ndarray
+    condition: float
 
 
 def column_scale(*arrays: np.ndarray) -> np.ndarray:
@@ -174,13 +179,13 @@ def row_space(X: np.ndarray) -> RowSpace:
     length = np.max(np.abs(X), axis=1) if len(X) else np.zeros(0)
     X = X[length > 0] / length[length > 0, None]
     if len(X) == 0:
-        return RowSpace(np.zeros((p, 0)), np.eye(p))
+        return RowSpace(np.zeros((p, 0)), np.eye(p), 1.0)
     X = X / np.linalg.norm(X, axis=1, keepdims=True)
     if len(X) > p:  # X = Q R has the row space of R, which is only (p, p)
         X = np.asarray(np.linalg.qr(X, mode="r"))
     _, s, Vt = scipy.linalg.svd(X, full_matrices=True, check_finite=False)
     rank = int(np.sum(s > max(n, p) * np.finfo(X.dtype).eps * s[0]))
-    return RowSpace(Vt[:rank].T, Vt[rank:].T)
+    return RowSpace(Vt[:rank].T, Vt[rank:].T, float(s[0] / s[rank - 1]))
 
 
 def weighted_least_squares(
@@ -220,20 +225,21 @@ def least_norm(A: np.ndarray, b: np.ndarray) -> np.ndarray:
     return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]
 
 
-def least_norm_of_product(X: np.ndarray, Z: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The minimiser of ||X Z u - b|| of least norm, Z (p, q) with orthonormal columns.
+def least_norm_beyond(space: RowSpace, X: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The minimiser of ||X Z u - b|| of least norm, Z = space.Z.
 
     Rows are scaled by ||x_i||, not by ||x_i' Z||: a row, or a direction, that Z hides from X is
-    rounding in the computed product and must not be scaled up. Directions seen by less than
-    100 max(n, p) eps count as hidden.
+    rounding in the computed product and must not be scaled up. The error of Z is about eps times
+    `space.condition`, so directions seen by less than 100 max(n, p) of that count as hidden.
     """
+    Z = space.Z
     size = np.linalg.norm(X, axis=1)
     A = X @ Z
     S = A[size > 0] / size[size > 0, None]
     if len(S) > S.shape[1]:
         S = np.asarray(np.linalg.qr(S, mode="r"))
     _, s, Vt = scipy.linalg.svd(S, full_matrices=False, check_finite=False)
-    V = Vt[s > 100 * max(X.shape) * np.finfo(X.dtype).eps].T
+    V = Vt[s > 100 * max(X.shape) * np.finfo(X.dtype).eps * space.condition].T
     if not V.shape[1]:
         return np.zeros(Z.shape[1], dtype=X.dtype)
     return V @ np.linalg.lstsq(A @ V, b, rcond=None)[0]

@@ -157,7 +157,7 @@ def test_an_arm_that_measures_nothing_is_an_error(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["C99"], "C99 is not known; needed one of C03"),
+        (["C99"], "C99 is not known; needed one of C01"),
         (["--seeds", "0"], "--seeds: is '0'; needed a whole number >= 1"),
         (["--jobs", "0"], "--jobs: is '0'"),
         (["--seeds", "two"], "--seeds: is 'two'"),

@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, device
 from ..linalg import (
     add_to_diagonal,
     column_scale,
-    least_norm_of_product,
+    least_norm_beyond,
     norm,
     solve_general,
     solve_spd,
@@ -154,7 +154,7 @@ class Ridge:
         if val is not None and space.Z.shape[1]:
             X_val = to_numpy(val.X) / d
             rest = to_numpy(val.y) - X_val @ theta
-            theta = theta + space.Z @ least_norm_of_product(X_val, space.Z, rest)
+            theta = theta + space.Z @ least_norm_beyond(space, X_val, rest)
         r = X @ theta - y
         grad = space.V.T @ (X[on].T @ (weights[on] * r[on]))
         step = gram_solve(grad)
