@@ -8,7 +8,9 @@ Reading map, in order (the package can be read in an hour):
     hypergradient.py   dL_val/dw
     methods/           Implicit, Penalty, BMO, and the baselines; learn_weights
     usefulness.py      which samples are useful: exact decisions with certificates
+    ratios.py          importance ratios; refine.py: self-refining in closed form
     tasks/             generators with the truth known, and file loaders
+    testing.py         invariants for solvers of your own
     plots.py, cli.py   pictures and the command line
 
 >>> import numpy as np, bdtheory as bdt

@@ -1,6 +1,6 @@
 """How long exact decisions on usefulness take; every answer with its certificate multiplied out.
 
-    python -m benchmarks.usefulness [--samples 5000] [--validation 500] [--features 50]
+python -m benchmarks.usefulness [--samples 5000] [--validation 500] [--features 50]
 """
 
 from __future__ import annotations

@@ -19,10 +19,11 @@ NAMES = [
     "coverage",
     pytest.param("digits", marks=needs_data),
     "mixing_ratio",
+    pytest.param("phase_diagram", marks=needs_data),  # joblib comes with scikit-learn
     "trap",
     "useful_weights",
 ]
-EVERY = ["coverage", "digits", "mixing_ratio", "trap", "useful_weights"]
+EVERY = ["coverage", "digits", "mixing_ratio", "phase_diagram", "trap", "useful_weights"]
 
 
 @pytest.fixture(scope="module", autouse=True)
