@@ -220,7 +220,7 @@ def test_holds_for_learned_weights(seed: int, expect: Expect) -> None:
     )
 
 
-def test_fails_in_a_lookup_without_same_question(seed: int, expect: Expect) -> None:
+def test_fails_without_same_question_in_a_lookup(seed: int, expect: Expect) -> None:
     problem = make_lookup(CLAIM.rng(seed, 1), same_question=False)
     expect("DM's loss, lam = .1", measure_lookup(problem, 0.1), LOOKUP)
     weighted = make_lookup(CLAIM.rng(seed, 1), same_question=False, correct=1)

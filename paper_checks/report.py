@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -96,7 +97,7 @@ def section(entry: Entry, result: Result, figures: Path) -> str:
 def measured(kind: str, result: Result) -> str:
     """The numbers of the arms of one kind: median and interval over the seeds, band, margin."""
     rows = [row for row in result.details["measurements"] if row["kind"] == kind]
-    head = ("Arm", "Quantity", "Median", "Least to greatest", "Band", "Margin", "")
+    head = ("Arm", "Quantity", "Median", "Least to greatest", "Band", "In its band", "Margin", "")
     cells = [
         [
             escape(row["arm"].removeprefix("test_").replace("_", " ")),
@@ -104,12 +105,34 @@ def measured(kind: str, result: Result) -> str:
             number(row["median"]),
             interval(row["interval"]),
             band(*row["band"]),
+            strip(row["interval"], row["median"], row["band"]),
             number(row["margin"]),
             "" if row["holds"] else badge("outside"),
         ]
         for row in rows
     ]
     return f"<h3>{GROUPS[kind]} ({result.seeds} seeds)</h3>\n{table(head, cells)}" if rows else ""
+
+
+def strip(interval: Sequence[float], median: float, band: Sequence[float]) -> str:
+    """A picture of one row: the band as a box, the range over the seeds as a bar, the median a dot.
+
+    The box spans 20 to 120 of 140 units; what lies farther out is drawn at the edge.
+    """
+    low, high = band
+
+    def x(value: float) -> float:
+        share = (value - low) / (high - low) if math.isfinite(value) else math.inf
+        return min(max(20.0 + 100.0 * share, 3.0), 137.0)
+
+    left, right = x(interval[0]), x(interval[1])
+    return (
+        '<svg class="strip" viewBox="0 0 140 16" width="140" height="16" role="img" '
+        f'aria-label="median {median:.3g} in {low:.3g} to {high:.3g}">'
+        '<rect x="20" y="1" width="100" height="14" fill="#0072B2" fill-opacity="0.15"/>'
+        f'<line x1="{left:.1f}" x2="{right:.1f}" y1="8" y2="8" stroke="#0072B2" stroke-width="3"/>'
+        f'<circle cx="{x(median):.1f}" cy="8" r="3.5" fill="#0072B2"/></svg>'
+    )
 
 
 def digits(figures: Path) -> str:
