@@ -4,9 +4,9 @@ Reading map, in order (the package can be read in an hour):
 
     problem.py         the problem, and the notation table used everywhere
     weights.py         selector logits -> weights on the simplex
-    models/            ridge and logistic regression: losses, exact re-fit, its derivative
+    models/            ridge, logistic: losses, exact re-fit, its derivative; transformers, trained
     hypergradient.py   dL_val/dw
-    methods/           Implicit, Penalty, BMO, and the baselines; learn_weights
+    methods/           Implicit, Penalty, BMO, and the baselines; learn_weights; the training loop
     usefulness.py      which samples are useful: exact decisions with certificates
     ratios.py          importance ratios; refine.py: self-refining in closed form
     tasks/             generators with the truth known, and file loaders
@@ -20,13 +20,18 @@ Reading map, in order (the package can be read in an hour):
 True
 """
 
+from typing import TYPE_CHECKING
+
 from .hypergradient import hypergradient
 from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
-from .models import Logistic, Ridge
+from .models import Logistic, OneLayerTransformer, Ridge, Training
 from .problem import Problem
 from .selection import Selection, Status
 from .usefulness import coverage, jointly_useful, maximum_entropy_weights, usefulness
 from .weights import effective_sample_size, sigmoid, softmax
+
+if TYPE_CHECKING:
+    from .models.transformer import TransformerLM
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,11 +39,14 @@ __all__ = [
     "DirectMixing",
     "Implicit",
     "Logistic",
+    "OneLayerTransformer",
     "Penalty",
     "Problem",
     "Ridge",
     "Selection",
     "Status",
+    "Training",
+    "TransformerLM",
     "Uniform",
     "ValidationOnly",
     "coverage",
@@ -51,3 +59,12 @@ __all__ = [
     "softmax",
     "usefulness",
 ]
+
+
+def __getattr__(name: str):
+    """`TransformerLM` on first use: it is the one name that needs torch."""
+    if name == "TransformerLM":
+        from .models.transformer import TransformerLM
+
+        return TransformerLM
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,9 +57,9 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
 
 def check_weights(problem: Problem, weights: Array) -> Array:
     """The weights in the problem's array library and dtype, or a ValueError."""
-    X = problem.train.X
-    xp = array_namespace(X)
-    w = xp.asarray(weights, dtype=X.dtype, device=device(X))
+    like = problem.train.like
+    xp = array_namespace(like)
+    w = xp.asarray(weights, dtype=like.dtype, device=device(like))
     if tuple(w.shape) != (problem.N,):
         raise ValueError(
             f"weights have shape {tuple(w.shape)}; needed one per training sample, ({problem.N},); "
@@ -89,6 +89,11 @@ def fit_weighted(
 ) -> Fit:
     """theta for weights w on any data set: by the model's own `fit`, or else by gradients."""
     model = problem.model
+    if hasattr(model, "training"):
+        raise TypeError(
+            f"{type(model).__name__} is trained, it has no exact re-fit; needed Ridge or Logistic; "
+            "try learn_weights with Penalty() or BMO(), which do without"
+        )
     if hasattr(model, "fit"):
         return model.fit(w, data, warm_start, val=val)
     return fit_by_gradient(model, w, data, warm_start)

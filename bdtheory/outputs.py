@@ -7,10 +7,9 @@ import json
 import os
 import platform
 import secrets
-import shutil
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from . import __version__
 from .console import Row
 from .problem import Problem
 from .selection import Selection, as_text
+from .storage import draft_folder
 from .tasks import write_csv
 
 
@@ -84,26 +84,15 @@ def _draft_folder(path: str | None, command: str) -> Iterator[Path | None]:
         return
     place = Path(path).resolve()
     _check_replaceable(path, place, command)
-    above = next(parent for parent in place.parents if parent.exists())
-    draft, old = (above / f".{place.name}-{secrets.token_hex(4)}" for _ in range(2))
-    try:
-        draft.mkdir()
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be written ({error.strerror}); needed a folder name where folders may "
-            "be made; try another -o FOLDER"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            draft = stack.enter_context(draft_folder(place))
+        except OSError as error:
+            raise ValueError(
+                f"{path} cannot be written ({error.strerror}); needed a folder name where folders "
+                "may be made; try another -o FOLDER"
+            ) from None
         yield draft
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if place.exists():
-            place.rename(old)
-        draft.rename(place)
-    finally:
-        if old.exists() and not place.exists():  # the second rename failed: undo the first
-            old.rename(place)
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_replaceable(path: str, place: Path, command: str) -> None:

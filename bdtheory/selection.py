@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import enum
-import json
 import os
-import shutil
-import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from array_api_compat import is_torch_array
 
 from .problem import Array
+from .storage import UNREADABLE, draft_folder, read_parts, write_parts
 
 
 class Status(enum.Enum):
@@ -41,11 +38,12 @@ class Selection:
     Attributes
     ----------
     weights : (N,), non-negative, sum 1.
-    theta : parameters of the reported model, (p,) or (p, K); the exact re-fit theta(w) for
-        weight-learning methods.
+    theta : parameters of the reported model, (p,), (p, K) or a dict of tensors; the exact re-fit
+        theta(w) for weight-learning methods, the trained theta for models that are trained.
     val_loss, test_loss : unpenalised mean losses at `theta`, floats; `test_loss` None without data.
     status : a `Status`.
-    history : dict of equal-length arrays `iteration`, `seconds` (CPU), `val_loss` (re-fitted).
+    history : dict of equal-length arrays `iteration`, `seconds` (CPU), `val_loss` (re-fitted);
+        for models that are trained also `train_loss` (F_w, running) and `ess`.
     method : the method that made it, as text, such as ``"DirectMixing(ratio=0.1)"``.
     message : one sentence on why it ended.
     certificate : numbers behind the status, floats: `upper_bound` and `lower_bound` on V_BDS,
@@ -90,20 +88,8 @@ class Selection:
         """
         folder = Path(folder).resolve()
         _check_replaceable(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh, old = (folder.parent / f".{folder.name}-{os.getpid()}-{k}" for k in ("new", "old"))
-        try:
-            fresh.mkdir()
-            np.savez(fresh / "arrays.npz", allow_pickle=False, **self._arrays())
-            (fresh / "selection.json").write_text(json.dumps(self._facts(), indent=1) + "\n")
-            if folder.exists():
-                folder.rename(old)
-            fresh.rename(folder)
-        finally:
-            if old.exists() and not folder.exists():  # the second rename failed: undo the first
-                old.rename(folder)
-            shutil.rmtree(fresh, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+        with draft_folder(folder) as draft:
+            write_parts(draft, "selection", self._facts(), self._arrays())
         return folder
 
     @staticmethod
@@ -115,19 +101,8 @@ class Selection:
         """
         folder = Path(folder)
         try:
-            facts = json.loads((folder / "selection.json").read_text())
-            with open(folder / "arrays.npz", "rb") as raw, np.load(raw, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            return _from_parts(facts, arrays)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            BadZipFile,
-            zlib.error,
-        ) as error:
+            return _from_parts(*read_parts(folder, "selection"))
+        except UNREADABLE as error:
             raise ValueError(
                 f"{folder} is not a saved selection ({type(error).__name__}: {error}); needed a "
                 "folder with selection.json and arrays.npz; try the folder given to Selection.save"
@@ -137,7 +112,7 @@ class Selection:
         """Everything that is not an array, as JSON types."""
         return {
             "format": 1,
-            "backend": "torch" if is_torch_array(self.weights) else "numpy",
+            "backend": {"weights": _backend(self.weights), "theta": _backend(self._theta())},
             "method": self.method,
             "status": self.status.value,
             "message": self.message,
@@ -148,12 +123,20 @@ class Selection:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Every array as NumPy, by the name it has in the file."""
-        theta = self.theta if isinstance(self.theta, dict) else {"": self.theta}
         return (
             {"weights": to_numpy(self.weights)}
-            | {f"theta/{name}": to_numpy(value) for name, value in theta.items()}
+            | {f"theta/{name}": to_numpy(value) for name, value in self._theta().items()}
             | {f"history/{name}": np.asarray(value) for name, value in self.history.items()}
         )
+
+    def _theta(self) -> dict[str, Array]:
+        """The parameters by name; a single array is called ""."""
+        return self.theta if isinstance(self.theta, dict) else {"": self.theta}
+
+
+def _backend(arrays: Any) -> str:
+    first = next(iter(arrays.values())) if isinstance(arrays, dict) else arrays
+    return "torch" if is_torch_array(first) else "numpy"
 
 
 def as_text(thing: Any) -> str:
@@ -165,7 +148,7 @@ def as_text(thing: Any) -> str:
     >>> as_text(Implicit()), as_text(Implicit(tol=0.1)), as_text(DirectMixing(ratio=0.1))
     ('Implicit()', 'Implicit(tol=0.1)', 'DirectMixing(ratio=0.1)')
     """
-    given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing)]
+    given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing) if f.repr]
     shown = [f"{name}={value!r}" for name, value, default in given if value != default]
     return f"{type(thing).__name__}({', '.join(shown)})"
 
@@ -188,16 +171,16 @@ def to_numpy(a: Array) -> np.ndarray:
 
 
 def _from_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selection:
-    def restore(a: np.ndarray) -> Array:
-        if facts["backend"] == "numpy":
+    def restore(a: np.ndarray, part: str) -> Array:
+        if facts["backend"][part] == "numpy":
             return a
         import torch
 
         return torch.from_numpy(a)
 
-    theta = {k[6:]: restore(a) for k, a in arrays.items() if k.startswith("theta/")}
+    theta = {k[6:]: restore(a, "theta") for k, a in arrays.items() if k.startswith("theta/")}
     return Selection(
-        weights=restore(arrays["weights"]),
+        weights=restore(arrays["weights"], "weights"),
         theta=theta[""] if list(theta) == [""] else theta,
         val_loss=facts["val_loss"],
         test_loss=facts["test_loss"],

@@ -17,6 +17,7 @@ REPOSITORY = PACKAGE.parent
 # From the bottom up. A module may import from its own layer's folder and from layers above it here.
 LAYERS = [
     ["problem"],
+    ["storage"],
     ["weights", "selection", "linalg"],
     ["models"],
     ["hypergradient"],
@@ -74,9 +75,14 @@ def test_what_stands_beside_the_package_imports_it_and_not_one_another(folder):
         assert folder not in {name.split(".")[0] for name in imported(path)}, path
 
 
-def test_torch_is_never_imported_at_the_top_of_a_module():
+NEED_TORCH = ["models/gpt.py", "models/transformer.py", "methods/train.py", "methods/descent.py"]
+
+
+def test_only_what_trains_imports_torch_at_the_top_of_a_module():
     """Closed-form work on NumPy arrays needs no torch: it loads where a tensor comes in."""
     for path in MODULES:
+        if str(path.relative_to(PACKAGE)) in NEED_TORCH:
+            continue
         tree = ast.parse(path.read_text())
         top = [n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)]
         for node in top:

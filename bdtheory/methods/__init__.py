@@ -5,6 +5,7 @@ A method is a frozen dataclass with `run(problem, seed, callback) -> Selection`.
 
 from __future__ import annotations
 
+from os import PathLike
 from typing import Any
 
 from ..linalg import few_threads
@@ -21,7 +22,12 @@ __all__ = ["BMO", "DirectMixing", "Implicit", "Penalty", "Uniform", "ValidationO
 
 
 def learn_weights(
-    problem: Problem, method: Any, *, seed: int = 0, callback: Callback | None = None
+    problem: Problem,
+    method: Any,
+    *,
+    seed: int = 0,
+    callback: Callback | None = None,
+    checkpoint: str | PathLike | None = None,
 ) -> Selection:
     """Weights for the training samples of `problem`, with the model re-fitted to them.
 
@@ -32,12 +38,15 @@ def learn_weights(
     seed : seeds whatever is random in a method; the same seed gives the same result.
     callback : called as ``callback(iteration, weights)`` after each outer step; True stops the run,
         which then returns the best weights so far.
+    checkpoint : folder for the state of a run, and to go on from it bit for bit (on the CPU); only
+        for models that are trained, such as `TransformerLM`.
 
     Returns
     -------
     Selection : check its `status`; DIVERGED results are returned, not raised.
 
-    Raises ValueError for something that is not a method.
+    Raises ValueError for something that is not a method, for a method that the model does not
+    support, and for a checkpoint of another run.
 
     Examples
     --------
@@ -58,5 +67,24 @@ def learn_weights(
             "try Problem(Ridge(mu=1e-2), train=(X, y), val=(X_val, y_val))"
         )
     check_count(seed, "seed", least=0, try_=0)
+    if hasattr(problem.model, "training"):
+        return _train(problem, method, seed, callback, checkpoint)
+    if checkpoint is not None:
+        raise ValueError(
+            f"checkpoint is {str(checkpoint)!r} with {type(problem.model).__name__}; needed a "
+            "model that is trained step by step; try without, and Selection.save for the result"
+        )
     with few_threads(problem.size):
         return method.run(problem, seed, callback)
+
+
+def _train(problem: Problem, method: Any, seed: int, callback: Any, checkpoint: Any) -> Selection:
+    """The training loop, for models with a `training`; torch is imported here."""
+    if not hasattr(method, "selector"):
+        raise ValueError(
+            f"{type(method).__name__} needs an exact re-fit, which {type(problem.model).__name__} "
+            "has not; needed a method that trains; try Penalty() or BMO()"
+        )
+    from .train import train
+
+    return train(problem, method, seed=seed, callback=callback, checkpoint=checkpoint)

@@ -14,6 +14,9 @@ from ..problem import Array, Problem
 from ..selection import Selection, to_numpy
 from ..weights import drop_negligible, effective_sample_size, gather, softmax
 from .run import Callback, Trace, as_weights, finish, uniform_weights
+from .selectors import ClosedForm
+
+COLD, COLD_TRAINED = 1e-5, 0.1  # see BMO
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class BMO:
     ----------
     gamma : penalty strength > 0, dimensionless: how much theta listens to the training samples.
     steps : temperatures, geometric from `hot` to `cold` times the mean loss at uniform weights.
-    hot, cold : the first and last temperature in units of that mean loss, hot > cold > 0.
+    hot, cold : the first and last temperature in units of that mean loss, hot > cold > 0. cold is
+        1e-5 by default where the model is solved; where it is trained, 0.1, and losses are those
+        of the latest batches.
     tol : relative tolerance of the first-order condition; see `Implicit`.
     eps : relative tolerance of a certificate.
     """
@@ -37,15 +42,17 @@ class BMO:
     gamma: float = 1.0
     steps: int = 60
     hot: float = 10.0
-    cold: float = 1e-5
+    cold: float | None = None
     tol: float = 1e-3
     eps: float = 1e-6
 
     def __post_init__(self):
         check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1.0")
         check_count(self.steps, "steps", try_=60)
-        check_number(self.cold, "cold", least=0.0, strict=True, try_="cold=1e-5")
-        check_number(self.hot, "hot", least=self.cold, strict=True, try_="hot=10.0")
+        if self.cold is not None:
+            check_number(self.cold, "cold", least=0.0, strict=True, try_="cold=1e-5")
+        least = COLD_TRAINED if self.cold is None else self.cold
+        check_number(self.hot, "hot", least=least, strict=True, try_="hot=10.0")
         check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
 
@@ -56,7 +63,8 @@ class BMO:
         joint = fit_jointly(problem, w, self.gamma, None)
         stop = trace.record(w, mean_loss(problem, inner.theta, problem.val))
         scale = mean_loss(problem, joint.theta, problem.train)
-        for tau in scale * np.geomspace(self.hot, self.cold, self.steps):
+        cold = COLD if self.cold is None else self.cold
+        for tau in scale * np.geomspace(self.hot, cold, self.steps):
             if stop or not tau > 0 or effective_sample_size(w) < 1.001:
                 break  # asked to, nothing to fit, or one sample left: colder changes nothing
             w = closed_form_weights(problem, joint.theta, float(tau))
@@ -65,6 +73,11 @@ class BMO:
             stop = trace.record(w, mean_loss(problem, inner.theta, problem.val))
         best = trace.best[1]
         return finish(problem, self, w if best is None else best, trace, tol=self.tol)
+
+    def selector(self, problem: Problem) -> ClosedForm:
+        """The same weights for models that are trained, one temperature per step."""
+        cold = COLD_TRAINED if self.cold is None else self.cold
+        return ClosedForm(problem, self.gamma, self.hot, cold)
 
 
 def closed_form_weights(problem: Problem, theta: Array, tau: float) -> Array:
@@ -83,6 +96,6 @@ def fit_jointly(problem: Problem, w: Array, gamma: float, warm_start: Fit | None
     One fit of the joined data with weights w_i for training and 1 / (gamma m) for validation
     samples; the ridge belongs to F_w.
     """
-    xp, X = array_namespace(problem.train.X), problem.train.X
+    xp, X = array_namespace(problem.train.like), problem.train.like
     share = xp.full((problem.m,), 1.0 / (gamma * problem.m), dtype=X.dtype, device=device(X))
     return fit_weighted(problem, xp.concat([w, share]), problem.joined(), warm_start)

@@ -12,6 +12,7 @@ from ..models.fit import Fit
 from ..problem import Problem
 from ..selection import Selection, Status, as_text
 from .run import Callback, Trace, finish, uniform_weights
+from .selectors import Fixed
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class DirectMixing:
         """See `learn_weights`. Deterministic: the seed plays no part."""
         return _mixed(problem, self, self.ratio, callback)
 
+    def selector(self, problem: Problem) -> Fixed:
+        """Weights that stay, for models that are trained."""
+        return Fixed(problem, val=1.0, train=self.ratio)
+
 
 @dataclass(frozen=True)
 class ValidationOnly:
@@ -42,6 +47,10 @@ class ValidationOnly:
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
         return _mixed(problem, self, 0.0, callback)
+
+    def selector(self, problem: Problem) -> Fixed:
+        """Weights that play no part, for models that are trained."""
+        return Fixed(problem, val=1.0, train=0.0)
 
 
 @dataclass(frozen=True)
@@ -64,10 +73,14 @@ class Uniform:
         trace.record(w, mean_loss(problem, refit(problem, w).theta, problem.val))
         return finish(problem, self, w, trace, tol=None)
 
+    def selector(self, problem: Problem) -> Fixed:
+        """Weights that stay, for models that are trained."""
+        return Fixed(problem, val=0.0, train=1.0)
+
 
 def mix(problem: Problem, ratio: float) -> Fit:
     """theta_lam: one fit with weights lam/N on training and 1/m on validation samples."""
-    xp, X = array_namespace(problem.train.X), problem.train.X
+    xp, X = array_namespace(problem.train.like), problem.train.like
 
     def share(n: int, mass: float):
         return xp.full((n,), mass / n, dtype=X.dtype, device=device(X))

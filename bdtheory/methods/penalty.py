@@ -13,6 +13,9 @@ from ..selection import Selection
 from .bmo import fit_jointly
 from .outer import logits, minimise_weights
 from .run import Callback, Stopped, Trace, finish, masses, uniform_weights
+from .selectors import Mirror
+
+GAMMA, GAMMA_TRAINED = 1e3, 1.0  # see Penalty
 
 
 @dataclass(frozen=True)
@@ -26,24 +29,29 @@ class Penalty:
 
     Parameters
     ----------
-    gamma : final penalty strength > 0, dimensionless.
-    value_function : keep v(w), the infimum of F_w (True), or drop it (False). Dropped, the problem
-        still has the right minimisers under A3 (C06(a)), but is concave in w: weights collapse on
-        few samples. The weights returned are the best along the way by re-fitted validation loss.
+    gamma : final penalty strength > 0, dimensionless; 1e3 by default where the model is solved,
+        1 where it is trained, since there theta must hear the validation data at every step.
+    value_function : keep v(w), the infimum of F_w (True, the default where the model is solved), or
+        drop it (False, the default where it is trained: to keep it means to train a second copy).
+        Dropped, the problem still has the right minimisers under A3 (C06(a)), but is concave in w:
+        weights collapse on few samples in the end. The weights returned are the best along the way
+        by validation loss.
     max_iterations : outer steps for each value of gamma.
     tol : relative tolerance of the first-order condition; see `Implicit`.
     eps : relative tolerance of a certificate.
     """
 
-    gamma: float = 1e3
-    value_function: bool = True
+    gamma: float | None = None
+    value_function: bool | None = None
     max_iterations: int = 50
     tol: float = 1e-3
     eps: float = 1e-6
 
     def __post_init__(self):
-        check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1e3")
-        check_flag(self.value_function, "value_function")
+        if self.gamma is not None:
+            check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1e3")
+        if self.value_function is not None:
+            check_flag(self.value_function, "value_function")
         check_count(self.max_iterations, "max_iterations", try_=50)
         check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
@@ -56,7 +64,7 @@ class Penalty:
                 raise Stopped
             v = masses(problem, w)
             for gamma in self._schedule():
-                objective = _Objective(problem, gamma, self.value_function)
+                objective = _Objective(problem, gamma, self.value_function is not False)
                 v = minimise_weights(
                     problem, objective, logits(v), trace, max_iterations=self.max_iterations
                 )
@@ -69,10 +77,16 @@ class Penalty:
             problem, self, w if best is None else best, trace, tol=self.tol, failure=failure
         )
 
+    def selector(self, problem: Problem) -> Mirror:
+        """Mirror descent on w beside theta, for models that are trained."""
+        gamma = GAMMA_TRAINED if self.gamma is None else self.gamma
+        rate = problem.model.training.selector_rate
+        return Mirror(problem, gamma, rate, self.value_function is True)
+
     def _schedule(self) -> list[float]:
         """1, 10, 100, ... and at last gamma itself."""
-        below = [10.0**k for k in range(30) if 10.0**k < self.gamma]
-        return [*below, self.gamma]
+        gamma = GAMMA if self.gamma is None else self.gamma
+        return [*(10.0**k for k in range(30) if 10.0**k < gamma), gamma]
 
 
 class _Objective:

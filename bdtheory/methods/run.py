@@ -61,9 +61,13 @@ def uniform_weights(problem: Problem) -> Array:
 
 def as_weights(problem: Problem, v: np.ndarray) -> Array:
     """Sample weights (N,) in the problem's array kind from NumPy group masses (or weights) v."""
-    X = problem.train.X
-    w = np.asarray(spread(v, problem.groups))
-    return array_namespace(X).asarray(w, dtype=X.dtype, device=device(X))
+    return in_kind(problem, np.asarray(spread(v, problem.groups)))
+
+
+def in_kind(problem: Problem, w: np.ndarray) -> Array:
+    """Sample weights (N,) from NumPy as the kind of array that the user's data were."""
+    like = problem.train.like
+    return array_namespace(like).asarray(w, dtype=like.dtype, device=device(like))
 
 
 def finish(

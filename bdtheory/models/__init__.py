@@ -3,11 +3,15 @@
 A model is anything with `prepare(train, val, test)`, `losses(theta, data) -> (N,)` and
 `weighted_gradient(theta, w, data)`, and `initial_theta(data)` to start from. Convex models have
 `fit(w, data, warm_start, val=None) -> Fit` instead, whose `vjp` gives the exact hypergradient.
+Models that are trained have `training`, `losses_and_gradient(theta, w, data)` and theta as a dict
+of tensors. `TransformerLM` is in transformer.py, which needs torch and is imported on use.
 """
 
+from .attention import OneLayerTransformer
 from .fit import Fit
 from .logistic import Logistic
 from .ridge import Ridge
 from .tabular import Data
+from .training import Training
 
-__all__ = ["Data", "Fit", "Logistic", "Ridge"]
+__all__ = ["Data", "Fit", "Logistic", "OneLayerTransformer", "Ridge", "Training"]

@@ -26,6 +26,11 @@ class Data:
     def __len__(self) -> int:
         return self.X.shape[0]
 
+    @property
+    def like(self) -> Array:
+        """An array of the library, dtype and device that sample weights have."""
+        return self.X
+
     def join(self, other: Data) -> Data:
         """These samples followed by the other's."""
         xp = array_namespace(self.X)

@@ -1,0 +1,86 @@
+"""Checkpoints of a training run: complete or absent, and only its own run goes on from one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..problem import Problem
+from ..selection import as_text, to_numpy
+from ..storage import UNREADABLE, draft_folder, read_parts, write_parts
+
+FILES = {"checkpoint.json", "arrays.npz"}
+
+
+class Checkpoint:
+    """The folder in which one run leaves its state, and from which the same run goes on.
+
+    What the run is: model, method, seed, data and groups. Raises FileExistsError where the folder
+    holds other files.
+    """
+
+    def __init__(self, folder: str | Path, problem: Problem, method: Any, seed: int):
+        self.folder = Path(folder)
+        self.identity = {
+            "model": as_text(problem.model),
+            "start": _digest(problem.model.start) if getattr(problem.model, "start", None) else "",
+            "method": as_text(method),
+            "seed": int(seed),
+            "data": _digest(_everything(problem)),
+        }
+        found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else set()
+        if found - FILES or self.folder.is_file() or self.folder.resolve() == Path.cwd():
+            raise FileExistsError(
+                f"checkpoint {self.folder} holds other files; needed a new folder, or the one of "
+                "an earlier run; try another name"
+            )
+
+    def resume(self, run: Any) -> bool:
+        """Whether there was a state of this very run to go on from.
+
+        Raises ValueError for a checkpoint of another run, or a damaged one.
+        """
+        if not (self.folder / "checkpoint.json").exists():
+            return False
+        try:
+            facts, arrays = read_parts(self.folder, "checkpoint")
+            identity, state = facts["identity"], facts["state"]
+            other = next((k for k in self.identity if identity[k] != self.identity[k]), None)
+            if other is None:
+                run.restore(state, arrays)
+        except (*UNREADABLE, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"checkpoint {self.folder} cannot be read ({type(error).__name__}: {error}); "
+                "needed one written by learn_weights; try another folder, or remove it"
+            ) from error
+        if other is not None:
+            raise ValueError(
+                f"checkpoint {self.folder} is of another {other}: {identity[other]!r}; "
+                f"needed {self.identity[other]!r}; try another folder for this run"
+            )
+        return True
+
+    def save(self, run: Any) -> None:
+        """Write the state of the run over the earlier one."""
+        facts, arrays = run.state()
+        with draft_folder(self.folder) as draft:
+            write_parts(draft, "checkpoint", {"identity": self.identity, "state": facts}, arrays)
+
+
+def _everything(problem: Problem) -> dict[str, Any]:
+    sets = {"train": problem.train, "val": problem.val}
+    arrays = {f"{name}.{k}": a for name, data in sets.items() for k, a in vars(data).items()}
+    return arrays if problem.groups is None else arrays | {"groups": problem.groups}
+
+
+def _digest(arrays: dict[str, Any]) -> str:
+    """A fingerprint of named arrays."""
+    sha = hashlib.sha256()
+    for name in sorted(arrays):
+        array = to_numpy(arrays[name])
+        sha.update(f"{name}{array.dtype}{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()

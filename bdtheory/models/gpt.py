@@ -1,0 +1,98 @@
+"""The network of a small GPT: functions of a plain dict of tensors, and a key-value cache.
+
+    x      = embedding[ids]                                             (n, T, C)
+    x     += attention(norm(x)),   x += mlp(norm(x))     in every layer (pre-norm)
+    hidden = norm(x);   logits = hidden @ embedding.T    (tied weights)
+
+Where it differs from nanoGPT: 1. parameters are a dict, so that selectors and optimisers need
+nothing special; 2. positions are rotary (Su et al. 2021), norms are root mean squares (Zhang and
+Sennrich 2019), and there are no biases; 3. the caller multiplies with the embedding, and only where
+logits are needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+Theta = dict[str, torch.Tensor]
+
+
+def shapes(V: int, C: int, layers: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every parameter, by name, for vocabulary V and width C."""
+    block = {"norm1": (C,), "qkv": (3 * C, C), "out": (C, C)}
+    block |= {"norm2": (C,), "up": (4 * C, C), "down": (C, 4 * C)}
+    blocks = {f"{k}.{name}": shape for k in range(layers) for name, shape in block.items()}
+    return {"embedding": (V, C)} | blocks | {"norm": (C,)}
+
+
+def hidden(theta: Theta, ids: torch.Tensor, layers: int, heads: int, cache: Cache | None = None):
+    """The normed residual stream (n, T, C) of tokens (n, T); with a cache, of those that follow."""
+    T, C = ids.shape[1], theta["embedding"].shape[1]
+    start = None if cache is None else cache.position
+    turn = rotation(T, C // heads, theta["embedding"], start)
+    x = F.embedding(ids, theta["embedding"])
+    for k in range(layers):
+        block = {name: theta[f"{k}.{name}"] for name in ("norm1", "qkv", "out")}
+        x = x + attention(block, F.rms_norm(x, (C,), block["norm1"]), heads, turn, cache, k)
+        up = F.linear(F.rms_norm(x, (C,), theta[f"{k}.norm2"]), theta[f"{k}.up"])
+        x = x + F.linear(F.gelu(up, approximate="tanh"), theta[f"{k}.down"])
+    return F.rms_norm(x, (C,), theta["norm"])
+
+
+def attention(block: Theta, x: torch.Tensor, heads: int, turn, cache: Cache | None, layer: int):
+    """Causal multi-head self-attention of x (n, T, C), with rotated queries and keys."""
+    n, T, C = x.shape
+    qkv = F.linear(x, block["qkv"]).view(n, T, 3, heads, C // heads)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, heads, T, D)
+    q, k, mask = rotate(q, turn), rotate(k, turn), None
+    if cache is not None:
+        k, v, mask = cache.append(layer, k, v)
+    y = F.scaled_dot_product_attention(
+        q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask, is_causal=mask is None
+    )
+    return F.linear(y.transpose(1, 2).reshape(n, T, C), block["out"])
+
+
+def rotation(T: int, D: int, like: torch.Tensor, start: torch.Tensor | None):
+    """cos and sin of position * 10000^(-2j/D), (T, D/2), or (n, 1, 1, D/2) at positions `start`."""
+    rate = 10000.0 ** (-torch.arange(0, D, 2, device=like.device, dtype=like.dtype) / D)
+    at = torch.arange(T, device=like.device) if start is None else start[:, None, None]
+    angle = at[..., None] * rate
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Each pair (x_j, x_{j + D/2}) of the last axis turned by its angle."""
+    (cos, sin), (a, b) = turn, x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+
+
+@dataclass
+class Cache:
+    """Keys and values of every layer, (layers, n, heads, T, D), and where the next ones go.
+
+    `position` (n,) is None while the prompts are read: they fill the places from 0 on. Padding
+    leaves rubbish after the end of a prompt, which nobody looks at before it is written over.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    position: torch.Tensor | None = None
+
+    def append(self, layer: int, k: torch.Tensor, v: torch.Tensor):
+        """All keys and values of a layer after k, v (n, heads, T_new, D), and who may look where.
+
+        The mask is (n, 1, 1, T), None for causal attention among the new ones.
+        """
+        keys, values = self.keys[layer], self.values[layer]
+        if self.position is None:
+            keys[:, :, : k.shape[2]], values[:, :, : v.shape[2]] = k, v
+            return k, v, None
+        rows = torch.arange(len(self.position), device=k.device)
+        keys[rows, :, self.position] = k[:, :, 0].to(keys.dtype)
+        values[rows, :, self.position] = v[:, :, 0].to(values.dtype)
+        places = torch.arange(keys.shape[2], device=k.device)
+        return keys, values, (places <= self.position[:, None])[:, None, None, :]
