@@ -100,9 +100,13 @@ class Measurement:
 
 @dataclass
 class Expect:
-    """Records measurements; where `strict`, raises AssertionError at the first out of its band."""
+    """Records measurements; where `strict`, raises AssertionError at the first out of its band.
+
+    `seeds`: 0 .. seeds - 1 will be asked for, so that a claim with `batch` can run them together.
+    """
 
     strict: bool = False
+    seeds: int = 1
     measurements: list[Measurement] = field(default_factory=list)
 
     def __call__(self, quantity: str, value: SupportsFloat, band: Band) -> None:
@@ -122,6 +126,7 @@ class Claim:
     title : a few words for the table.
     source : tags of `SOURCES`, such as "v1" or "v2, v1r".
     figure : base name of the figure that shows it, "" where there is none.
+    batch : its seeds are the starts of one batch (`Expect.seeds`): they run in one worker.
 
     Examples
     --------
@@ -134,6 +139,7 @@ class Claim:
     title: str
     source: str
     figure: str = ""
+    batch: bool = False
 
     def __post_init__(self):
         if not re.fullmatch(r"C\d\d", self.name):

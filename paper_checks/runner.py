@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -94,8 +95,13 @@ def arms(module: ModuleType) -> dict[str, Callable[[int, Expect], None]]:
     return {name: arm for name, arm in vars(module).items() if kind_of(name)}
 
 
-def run_seed(module: str, seed: int) -> dict[str, Any]:
-    """Every arm of one claim at one seed: rows, errors, and CPU seconds. What a worker does.
+def run_block(module: str, block: Sequence[int], seeds: int) -> list[dict[str, Any]]:
+    """`run_seed` for every seed of the block. What a worker does."""
+    return [run_seed(module, seed, seeds) for seed in block]
+
+
+def run_seed(module: str, seed: int, seeds: int = 1) -> dict[str, Any]:
+    """Every arm of one claim at one seed of `seeds`: rows, errors, and CPU seconds.
 
     An arm that raises leaves an error, and the others still run. One BLAS thread, so that numbers
     do not depend on how many workers share the processor.
@@ -103,7 +109,7 @@ def run_seed(module: str, seed: int) -> dict[str, Any]:
     start, rows, errors = time.process_time(), [], []
     with threadpool_limits(1):
         for name, arm in arms(importlib.import_module(module)).items():
-            expect = Expect()
+            expect = Expect(seeds=seeds)
             try:
                 arm(seed, expect)
                 if not expect.measurements:
@@ -117,13 +123,14 @@ def run_seed(module: str, seed: int) -> dict[str, Any]:
 def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = print) -> Iterator:
     """One `Result` for each claim, in order, as they are ready; tick(claim, seeds done) between.
 
-    The seeds are 0 .. seeds - 1; with `jobs` > 1 the pairs (claim, seed) go to worker processes.
+    The seeds are 0 .. seeds - 1; with `jobs` > 1 the pairs (claim, seed) go to worker processes,
+    those of a claim with `batch` to one.
     """
-    modules = [entry.module for entry in entries for _ in range(seeds)]
-    numbers = list(range(seeds)) * len(entries)
+    tasks = [(entry.module, block) for entry in entries for block in blocks(entry.claim, seeds)]
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
     try:
-        outcomes = (pool.map if pool else map)(run_seed, modules, numbers)
+        finished = (pool.map if pool else map)(run_block, *zip(*tasks, strict=True), repeat(seeds))
+        outcomes = chain.from_iterable(finished)
         for entry in entries:
             done = []
             for _ in range(seeds):
@@ -133,6 +140,11 @@ def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = pri
     finally:
         if pool:
             pool.shutdown(cancel_futures=True)
+
+
+def blocks(claim: Claim, seeds: int) -> list[list[int]]:
+    """The seeds as one task each; as one task where they are the starts of one batch."""
+    return [list(range(seeds))] if claim.batch else [[seed] for seed in range(seeds)]
 
 
 def judge(claim: Claim, outcomes: Sequence[dict[str, Any]]) -> Result:

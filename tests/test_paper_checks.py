@@ -18,7 +18,7 @@ from paper_checks import check_c04_beats_direct_mixing as c04
 from paper_checks.__main__ import main
 from paper_checks.claim import Band, Claim, Expect, Measurement, labelled
 from paper_checks.report import write_report
-from paper_checks.runner import Result, arms, discover, judge, run_seed
+from paper_checks.runner import Result, arms, blocks, discover, judge, run, run_seed
 
 KEYS = ["claim", "title", "source", "verdict", "margin", "control", "recovery"]
 KEYS += ["details", "seeds", "seconds"]
@@ -88,7 +88,7 @@ def test_a_claim_that_raises_is_untested_and_the_rest_run(tmp_path, monkeypatch)
         raise ZeroDivisionError("no instance")
 
     monkeypatch.setattr(c04, "test_holds_linear", broken)
-    status, rows = verdicts(tmp_path, "--seeds", "1")
+    status, rows = verdicts(tmp_path, "C03", "C04", "C19", "--seeds", "1")
     assert status == 1
     assert rows["C04"]["verdict"] == "untested"
     assert "test_holds_linear, seed 0: ZeroDivisionError" in rows["C04"]["details"]["message"]
@@ -149,6 +149,26 @@ def test_only_empirical_arms_may_be_contradicted():
 def test_an_arm_that_measures_nothing_is_an_error(monkeypatch):
     monkeypatch.setattr(c03, "test_holds_linear", lambda seed, expect: None)
     assert "measured nothing" in run_seed(c03.__name__, 0)["errors"][0]
+
+
+def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch):
+    seen = []
+
+    def arm(seed: int, expect: Expect) -> None:
+        seen.append((seed, expect.seeds))
+        expect("number", 0.5, Band(0.0, 1.0))
+
+    for name in arms(c03):
+        monkeypatch.setattr(c03, name, arm)
+    entry = next(entry for entry in discover() if entry.module == c03.__name__)
+    for batch, tasks in ((False, [[0], [1], [2]]), (True, [[0, 1, 2]])):
+        claim = dataclasses.replace(entry.claim, batch=batch)
+        assert blocks(claim, 3) == tasks
+        ticks, chosen = [], [dataclasses.replace(entry, claim=claim)]
+        (result,) = run(chosen, seeds=3, jobs=1, tick=lambda _, done, to=ticks: to.append(done))
+        assert (result.seeds, ticks) == (3, [1, 2, 3])
+    assert set(seen) == {(0, 3), (1, 3), (2, 3)}
+    assert len(seen) == 2 * 3 * len(arms(c03))
 
 
 # Command line ------------------------------------------------------------------------------------
