@@ -37,6 +37,7 @@ lint: .venv/ready
 bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.hypergradient
 	$(BIN)/python -m benchmarks.usefulness
+	$(BIN)/python -m benchmarks.transformer
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

@@ -103,8 +103,9 @@ def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:
     """L_val(theta) as a 0-d array and the hypergradient (N,) at a fit."""
     if fit.vjp is None:
         raise TypeError(
-            f"{problem.model!r} has no derivative of theta(w); needed a differentiable model with "
-            "an exact `fit`, as Ridge or Logistic; try Penalty() or BMO(), which do without"
+            f"{type(problem.model).__name__} has no derivative of theta(w); needed a "
+            "differentiable model with an exact `fit`, as Ridge or Logistic; try Penalty() or "
+            "BMO(), which do without"
         )
     losses = problem.model.losses(fit.theta, problem.val)
     grad = fit.vjp(mean_gradient(problem, fit.theta, problem.val))

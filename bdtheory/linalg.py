@@ -29,9 +29,9 @@ def _threadpools() -> Any:
     return ThreadpoolController()
 
 
-def few_threads(entries: int) -> AbstractContextManager:
+def few_threads(entries: int, small: int = SMALL) -> AbstractContextManager:
     """One BLAS and OpenMP thread while a small problem is solved; leaves large ones alone."""
-    return _threadpools().limit(limits=1) if entries <= SMALL else nullcontext()
+    return _threadpools().limit(limits=1) if entries <= small else nullcontext()
 
 
 Solve = Callable[[Array], Array]

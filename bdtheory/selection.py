@@ -73,10 +73,11 @@ class Selection:
             return NotImplemented
         mine, theirs = self._arrays(), other._arrays()
         return (
-            self._facts() == other._facts()
+            repr(self._facts()) == repr(other._facts())  # as text, where nan equals nan
             and mine.keys() == theirs.keys()
             and all(
-                mine[k].dtype == theirs[k].dtype and np.array_equal(mine[k], theirs[k])
+                mine[k].dtype == theirs[k].dtype
+                and np.array_equal(mine[k], theirs[k], equal_nan=mine[k].dtype.kind == "f")
                 for k in mine
             )
         )

@@ -297,8 +297,8 @@ def _judge(problem: Problem, tol: float) -> Equations | Margins:
     if isinstance(problem.model, Ridge | Logistic):
         return (Equations if isinstance(problem.model, Ridge) else Margins)(problem, tol)
     raise TypeError(
-        f"{problem.model!r} has no exact rule for usefulness; needed Ridge or Logistic; "
-        "try coverage(problem, theta, useful=mask) with a mask known from the data"
+        f"{type(problem.model).__name__} has no exact rule for usefulness; needed Ridge or "
+        "Logistic; try coverage(problem, theta, useful=mask) with a mask known from the data"
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..linalg import few_threads
 from ..models.training import Training
 from ..problem import Problem
 from ..selection import Selection, Status, as_text, to_numpy
@@ -30,6 +31,7 @@ from .selectors import Selector
 
 HISTORY = ("iteration", "seconds", "val_loss", "train_loss", "ess")
 MEMORY = 0.9  # of the running mean of F_w, per batch
+SMALL = 200_000  # parameters; a step of fewer is too short for two threads
 
 
 def train(
@@ -43,17 +45,19 @@ def train(
     """The state with the least validation loss among those evaluated; see `learn_weights`."""
     run = Run(problem, method.selector(problem), seed)
     store = None if checkpoint is None else Checkpoint(checkpoint, problem, method, seed)
-    if store is None or not store.resume(run):
-        run.evaluate()
-    while not run.ended:
-        run.advance()
-        if run.due():
+    parameters = sum(t.numel() for t in run.leader.theta.values())
+    with few_threads(parameters, small=SMALL):
+        if store is None or not store.resume(run):
             run.evaluate()
-            if store is not None and not run.diverged:
-                store.save(run)
-        if callback is not None and callback(run.step, in_kind(problem, run.weights())):
-            run.stop(store)
-    return run.selection(method)
+            run.save(store)  # a folder that cannot be written is found out now
+        while not run.ended:
+            run.advance()
+            if run.due():
+                run.evaluate()
+                run.save(store)
+            if callback is not None and callback(run.step, in_kind(problem, run.weights())):
+                run.stop(store)
+        return run.selection(method)
 
 
 class Run:
@@ -137,12 +141,16 @@ class Run:
         old = F if math.isnan(self.train_loss) else self.train_loss
         self.train_loss = MEMORY * old + (1.0 - MEMORY) * F
 
+    def save(self, store: Checkpoint | None) -> None:
+        """The state to the checkpoint, where there is one and the state is good."""
+        if store is not None and not self.diverged:
+            store.save(self)
+
     def stop(self, store: Checkpoint | None) -> None:
         """End here, as the callback asked; a later run with the checkpoint goes on all the same."""
         if self.ended:
             return
-        if store is not None:
-            store.save(self)  # before the evaluation, which an uninterrupted run would not make
+        self.save(store)  # before the evaluation, which an uninterrupted run would not make
         self.ended = f"stopped by the callback after {self.step} steps"
         self.evaluate()
 
