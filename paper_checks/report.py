@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from .claim import SOURCES
+from .page import badge, band, figure, interval, number, paragraph, table
+from .results import digits, language
 from .runner import Entry, Result
 
 STYLE = Path(__file__).with_name("report.css")
@@ -46,6 +45,7 @@ def write_report(
         summary(results),
         *(section(e, r, figures) for e, r in zip(entries, results, strict=True)),
         digits(figures),
+        language(figures),
     ]
     path = folder / "index.html"
     path.write_text(PAGE.format(style=STYLE.read_text(), body="\n".join(parts)), encoding="utf-8")
@@ -133,80 +133,3 @@ def strip(interval: Sequence[float], median: float, band: Sequence[float]) -> st
         f'<line x1="{left:.1f}" x2="{right:.1f}" y1="8" y2="8" stroke="#0072B2" stroke-width="3"/>'
         f'<circle cx="{x(median):.1f}" cy="8" r="3.5" fill="#0072B2"/></svg>'
     )
-
-
-def digits(figures: Path) -> str:
-    """The methods on the digits, from digits.json: one table per mu, and its note; "" without."""
-    path = figures / "digits.json"
-    if not path.is_file():
-        return ""
-    found = json.loads(path.read_text(encoding="utf-8"))
-    head = ("Method", "L_val, median", "interval", "L_test", "ESS", "AUC", "Implicit() lower")
-    parts = [
-        '<section id="digits"><h2>Handwritten digits</h2>',
-        figure(figures, "digits", "digits"),
-    ]
-    for mu in sorted({row["mu"] for row in found["rows"]}, reverse=True):
-        rows = [digits_row(row) for row in found["rows"] if row["mu"] == mu]
-        parts.append(f"<h3>mu = {number(mu)}</h3>\n{table(head, rows)}")
-    legend = "Last column: seeds in which Implicit() has the lower validation loss."
-    return "\n".join([*parts, paragraph(legend), paragraph(found.get("note", "")), "</section>"])
-
-
-def digits_row(row: dict[str, Any]) -> list[str]:
-    """One method's cells; what is missing or null is left empty."""
-    between = interval([row.get("val_low"), row.get("val_high")])
-    values = (row.get(key) for key in ("test_loss", "ess", "auc", "wins"))
-    return [
-        escape(str(row["method"])),
-        number(row.get("val_loss")),
-        between,
-        *(number(v) for v in values),
-    ]
-
-
-def figure(figures: Path, name: str, alt: str) -> str:
-    """The SVG of that name inside the page, as data; "" where there is none."""
-    path = figures / f"{name}.svg"
-    if not name or not path.is_file():
-        return ""
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<img alt="Figure: {escape(alt)}" src="data:image/svg+xml;base64,{data}">'
-
-
-def table(head: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
-    """An HTML table that scrolls by itself where the screen is narrow; cells are HTML."""
-    top = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    top, body = f"<thead><tr>{top}</tr></thead>", f"<tbody>{body}</tbody>"
-    return f'<div class="wide"><table>{top}\n{body}</table></div>'
-
-
-def paragraph(text: str, *, label: str = "", kind: str = "") -> str:
-    """The text, escaped, after a bold label; "" for no text."""
-    start = f"<strong>{escape(label)}.</strong> " if label else ""
-    return f'<p class="{kind}">{start}{escape(text)}</p>' if text else ""
-
-
-def badge(word: str) -> str:
-    return f'<span class="badge {escape(word)}">{escape(word)}</span>'
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; "" for None."""
-    if value is None:
-        return ""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
-
-
-def band(low: float, high: float) -> str:
-    """ "c ± h" where the band is narrow or around 0, else "low to high"."""
-    centre, half = (low + high) / 2, (high - low) / 2
-    narrow = half <= 0.01 * abs(centre) or abs(centre) <= 1e-9 * half
-    return f"{number(round(centre, 12))} ± {number(half)}" if narrow else interval((low, high))
-
-
-def interval(ends: Sequence[float | None] | None) -> str:
-    """ "a to b", or one number where both print the same."""
-    low, high = (number(end) for end in ends) if ends else ("", "")
-    return low if low == high else f"{low} to {high}"

@@ -18,12 +18,16 @@ needs_data = pytest.mark.skipif(
 NAMES = [
     "coverage",
     pytest.param("digits", marks=needs_data),
+    "language_weights",
     "mixing_ratio",
+    "offline_language",
     pytest.param("phase_diagram", marks=needs_data),  # joblib comes with scikit-learn
+    "transformer_convergence",
     "trap",
     "useful_weights",
 ]
-EVERY = ["coverage", "digits", "mixing_ratio", "phase_diagram", "trap", "useful_weights"]
+EVERY = ["coverage", "digits", "language_weights", "mixing_ratio", "offline_language"]
+EVERY += ["phase_diagram", "transformer_convergence", "trap", "useful_weights"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +93,13 @@ TAMPERINGS = [
     ("coverage", "mixing", lambda a: np.maximum(a, 0.5), "median of lam"),
     ("coverage", "share_bds", lambda a: 0.9 * a, "maximum-entropy"),
     ("coverage", "share_mixing", lambda a: 0 * a, "control"),
+    ("language_weights", "good", lambda a: 1.2 * a, "good weights begin"),
+    ("offline_language", "quality number", lambda a: a + 1.0, "quality: w_i over its bound"),
+    ("offline_language", "safety number", lambda a: 0 * a, "safety: w_i over its bound up to 0"),
+    ("transformer_convergence", "loss", lambda a: np.maximum(a, 2e-3), "0 of 6 starts arrive"),
+    ("transformer_convergence", "loss", lambda a: a**1.5, "slopes -1.[56]"),
+    ("transformer_convergence", "loss", lambda a: a * [[[1.0]], [[0.5]]], "direct mixing ends"),
+    ("transformer_convergence", "mass", lambda a: a + 2e-3, "on contradictions"),
     ("trap", "slice", lambda a: a[[0, 0, 0]], "needed 100"),
     ("trap", "loss", lambda a: a + 1e-5, "needed < 1e-6"),
     ("trap", "loss", lambda a: np.minimum(a, 1e-7), "not trapped"),
@@ -113,6 +124,58 @@ def test_coverage_means_the_useful_samples(arrays):
     for n_useless in (1, 6, 8):
         task = linear(0, p=20, m=8, n_useful=20 - n_useless, n_useless=n_useless)
         assert np.array_equal(usefulness(task.problem()).useful, task.clean)
+
+
+def five_seeds(arrays):
+    """Arrays of `offline_language` as if Penalty and BMO had won on five seeds."""
+    figure = load("offline_language")
+    made = {key: np.repeat(value, 5, axis=0) for key, value in arrays.items()}
+    for task, setting in figure.SETTINGS.items():
+        made[f"{task} number"][:, :, figure.NUMBERS.index("auc")] = 0.9
+        score = made[f"{task} score"]
+        score[:] = [[[0.2], [0.3], [0.5], [0.8], [0.7]]]
+        score += 0.01 * np.arange(5)[:, None, None]
+        if task == "quality":
+            score[:, :, 1 + setting.kinds.index("discarded")] = 0.1
+            score[:, 0, 1 + setting.kinds.index("discarded")] = [0.4, 0.5, 0.4, 0.5, 0.4]
+    return made
+
+
+def test_offline_language_asserts_each_lead_over_seeds(arrays):
+    figure = load("offline_language")
+    good = five_seeds(arrays("offline_language"))
+    figure.headline(good)
+    rows = figure.summary(good)
+    assert json.loads(json.dumps(rows, allow_nan=False)) is not None
+    assert "trails" not in rows["note"] and "Penalty leads" in rows["note"]
+    auc = figure.NUMBERS.index("auc")
+    for task, leads in figure.LEADS.items():
+        for method, other in leads:
+            bad = {key: value.copy() for key, value in good.items()}
+            mine, theirs = (figure.METHODS.index(name) for name in (method, other))
+            bad[f"{task} score"][:, mine] = bad[f"{task} score"][:, theirs]
+            with pytest.raises(AssertionError, match=f"{task}: {method} leads {other} by 0.000"):
+                figure.headline(bad)
+        bad = {key: value.copy() for key, value in good.items()}
+        bad[f"{task} number"][-1, -1, auc] = 0.6
+        with pytest.raises(AssertionError, match=f"{task}: the weights of BMO have AUC 0.600"):
+            figure.headline(bad)
+    bad = {key: value.copy() for key, value in good.items()}
+    bad["quality score"][:, :, -1] = 0.4
+    with pytest.raises(AssertionError, match="discarded kinds"):
+        figure.headline(bad)
+
+
+def test_language_weights_asserts_that_good_pairs_end_above_bad_ones(arrays):
+    figure, numbers = load("language_weights"), arrays("language_weights")
+    long = {"step": np.arange(1, 201), "auc": numbers["auc"]}
+    for part, end in (("good", 2.0), ("bad", 0.1)):
+        path = np.geomspace(1.0, end, 200)
+        long[part] = np.tile(path[:, None], (2, 2, 1, 3))
+    figure.headline(long)
+    long["bad"] = long["good"]
+    with pytest.raises(AssertionError, match="medians of N w 2 good, 2 bad"):
+        figure.headline(long)
 
 
 @needs_data
