@@ -8,7 +8,7 @@ Reading map, in order (the package can be read in an hour):
     hypergradient.py   dL_val/dw
     methods/           Implicit, Penalty, BMO, and the baselines; learn_weights; the training loop
     usefulness.py      which samples are useful: exact decisions with certificates
-    ratios.py          importance ratios; refine.py: self-refining in closed form
+    refining.py        self-refining: rounds of generation; ratios.py, adaptation.py: its theory
     tasks/             generators with the truth known, and file loaders
     testing.py         invariants for solvers of your own
     plots.py, cli.py   pictures and the command line
@@ -26,6 +26,7 @@ from .hypergradient import hypergradient
 from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
 from .models import Logistic, OneLayerTransformer, Ridge, Training
 from .problem import Problem
+from .refining import Generation, refine
 from .selection import Selection, Status
 from .usefulness import coverage, jointly_useful, maximum_entropy_weights, usefulness
 from .weights import effective_sample_size, sigmoid, softmax
@@ -37,6 +38,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BMO",
     "DirectMixing",
+    "Generation",
     "Implicit",
     "Logistic",
     "OneLayerTransformer",
@@ -55,6 +57,7 @@ __all__ = [
     "jointly_useful",
     "learn_weights",
     "maximum_entropy_weights",
+    "refine",
     "sigmoid",
     "softmax",
     "usefulness",

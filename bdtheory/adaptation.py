@@ -1,8 +1,6 @@
-"""Online self-refining generation in closed form: the linear-Gaussian generator (C10, C11).
+"""Self-refining in closed form: rounds of the linear-Gaussian generator as a linear map (C10).
 
-The model answers questions x_i with pi_theta(y given x) = Normal(x.theta, s^2); -log pi is the
-squared loss over s^2, so that squared losses are losses of this language model. A round of
-self-refining regenerates the response to every question and adapts the model:
+A round regenerates the response to every question and adapts the model:
 
     theta_next = argmin of  L_val + gamma sum_i q_i (x_i.theta - y_i)^2 / 2,
     y_i ~ pi_theta(y given x_i)
@@ -25,46 +23,7 @@ import scipy.linalg
 
 from .linalg import least_norm, row_space
 from .models.checks import check_number
-
-
-@dataclass(frozen=True)
-class LinearGaussian:
-    """pi_theta(y given x) = Normal(x.theta, s^2): a generator whose self-refining is closed form.
-
-    Parameters
-    ----------
-    s : standard deviation > 0 of a response, in units of y.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> model, theta, X = LinearGaussian(s=0.5), np.array([2.0]), np.ones((3, 1))
-    >>> model.mean_responses(theta, X).tolist()
-    [2.0, 2.0, 2.0]
-    >>> model.respond(theta, X, np.random.default_rng(0)).round(3).tolist()
-    [2.063, 1.934, 2.32]
-    """
-
-    s: float
-
-    def __post_init__(self):
-        check_number(self.s, "s", least=0.0, strict=True, try_="s=0.1")
-
-    def mean_responses(self, theta: Any, X: Any) -> np.ndarray:
-        """x_i.theta for questions X (n, p), shape (n,)."""
-        X = _matrix(X, "X")
-        return X @ _vector(theta, "theta", X.shape[1])
-
-    def respond(self, theta: Any, X: Any, rng: np.random.Generator) -> np.ndarray:
-        """One response y_i ~ Normal(x_i.theta, s^2) for each question of X (n, p), shape (n,)."""
-        mean = self.mean_responses(theta, X)
-        return mean + self.s * rng.standard_normal(len(mean))
-
-    def log_prob(self, theta: Any, X: Any, y: Any) -> np.ndarray:
-        """log pi_theta(y_i given x_i) = -(x_i.theta - y_i)^2 / 2s^2 - log(2 pi s^2) / 2, (n,)."""
-        mean = self.mean_responses(theta, X)
-        r = (mean - _vector(y, "y", len(mean))) / self.s
-        return -0.5 * r * r - 0.5 * np.log(2.0 * np.pi) - np.log(self.s)
+from .models.gaussian import matrix, vector
 
 
 def refining_round(
@@ -98,10 +57,10 @@ def refining_round(
     [0.5, 7.0]
     """
     X, q, X_val, y_val = _checked(X, q, X_val, y_val, gamma)
-    theta = _vector(theta, "theta", X.shape[1])
+    theta = vector(theta, "theta", X.shape[1])
     grad = X_val.T @ (X_val @ theta - y_val) / len(y_val)
     if responses is not None:
-        y = _vector(responses, "responses", len(X))
+        y = vector(responses, "responses", len(X))
         grad = grad + gamma * (X.T @ (q * (X @ theta - y)))
     return theta - np.linalg.solve(_hessian(X, q, X_val, gamma), grad)
 
@@ -139,7 +98,7 @@ class Adaptation:
         Of the models that fit validation best, the one that changes the answers to the training
         questions least: theta_val + P0 (theta_0 - theta_val).
         """
-        theta_0 = _vector(theta_0, "theta_0", len(self.theta_val))
+        theta_0 = vector(theta_0, "theta_0", len(self.theta_val))
         return self.theta_val + self.P0 @ (theta_0 - self.theta_val)
 
 
@@ -190,36 +149,16 @@ def _hessian(X: np.ndarray, q: np.ndarray, X_val: np.ndarray, gamma: float) -> n
 def _checked(X: Any, q: Any, X_val: Any, y_val: Any, gamma: float):
     """X (n, p), q (n,), X_val (m, p), y_val (m,) in float64."""
     check_number(gamma, "gamma", least=0.0, strict=True, try_="gamma=1.0")
-    X, X_val = _matrix(X, "X"), _matrix(X_val, "X_val")
+    X, X_val = matrix(X, "X"), matrix(X_val, "X_val")
     if X.shape[1] != X_val.shape[1]:
         raise ValueError(
             f"X_val has {X_val.shape[1]} features; needed {X.shape[1]}, as in X; "
             "try the same columns in the same order"
         )
-    q = _vector(q, "q", len(X))
+    q = vector(q, "q", len(X))
     if np.any(q < 0) or not np.any(q > 0):
         raise ValueError(
             f"q has entries from {q.min():g} to {q.max():g}; needed shares >= 0, at least one > 0; "
             "try numpy.full(n, 1 / n)"
         )
-    return X, q, X_val, _vector(y_val, "y_val", len(X_val))
-
-
-def _matrix(a: Any, name: str) -> np.ndarray:
-    array = np.asarray(a, dtype=np.float64)
-    if array.ndim != 2 or 0 in array.shape or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"{name} has shape {array.shape} or entries that are not finite; needed finite numbers "
-            f"of shape (samples, features), at least one of each; try {name}.reshape(-1, 1)"
-        )
-    return array
-
-
-def _vector(a: Any, name: str, size: int) -> np.ndarray:
-    array = np.asarray(a, dtype=np.float64)
-    if array.shape != (size,) or not np.all(np.isfinite(array)):
-        raise ValueError(
-            f"{name} has shape {array.shape} or entries that are not finite; needed finite numbers "
-            f"of shape ({size},); try {name}.reshape(-1)"
-        )
-    return array
+    return X, q, X_val, vector(y_val, "y_val", len(X_val))

@@ -25,6 +25,7 @@ Source: arXiv:2511.21056 (v1, v2) for the problem; everything stated in this pac
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,15 @@ class Problem:
         test = "" if self.test is None else f", test={len(self.test)}"
         groups = "" if self.group_names is None else f", groups={len(self.group_names)}"
         return f"Problem({self.model!r}, N={self.N}, m={self.m}{test}{groups})"
+
+    def with_train(self, train: Any, model: Any = None) -> Problem:
+        """The same problem with other training data, as the model reads them, without groups."""
+        other = copy.copy(self)
+        other.train, other.N = train, len(train)
+        other.size = int(np.prod(getattr(train, "X", np.empty(other.N)).shape))
+        other.groups, other.group_names = None, None
+        other.model = self.model if model is None else model
+        return other
 
     def joined(self) -> Any:
         """Training samples followed by validation samples, as one data set of N + m samples."""

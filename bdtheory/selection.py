@@ -90,7 +90,7 @@ class Selection:
         folder = Path(folder).resolve()
         _check_replaceable(folder)
         with draft_folder(folder) as draft:
-            write_parts(draft, "selection", self._facts(), self._arrays())
+            write_parts(draft, "selection", *self.parts())
         return folder
 
     @staticmethod
@@ -102,12 +102,21 @@ class Selection:
         """
         folder = Path(folder)
         try:
-            return _from_parts(*read_parts(folder, "selection"))
+            return Selection.of_parts(*read_parts(folder, "selection"))
         except UNREADABLE as error:
             raise ValueError(
                 f"{folder} is not a saved selection ({type(error).__name__}: {error}); needed a "
                 "folder with selection.json and arrays.npz; try the folder given to Selection.save"
             ) from error
+
+    def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Everything in it: as JSON types, and as NumPy arrays by name."""
+        return self._facts(), self._arrays()
+
+    @staticmethod
+    def of_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selection:
+        """The selection that `parts` took apart."""
+        return _from_parts(facts, arrays)
 
     def _facts(self) -> dict[str, Any]:
         """Everything that is not an array, as JSON types."""

@@ -30,7 +30,8 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from bdtheory.refine import Adaptation, LinearGaussian, adaptation, refining_round
+from bdtheory.adaptation import Adaptation, adaptation, refining_round
+from bdtheory.models.gaussian import LinearGaussian
 
 from .claim import Band, Claim, Expect
 from .reference import best_for, least_squares, row_and_null_space

@@ -33,7 +33,7 @@ from scipy.optimize import nnls
 
 import bdtheory as bdt
 from bdtheory import Problem, jointly_useful, maximum_entropy_weights, usefulness
-from bdtheory.refine import adaptation
+from bdtheory.adaptation import adaptation
 from bdtheory.tasks import linear
 from bdtheory.weights import entropy
 

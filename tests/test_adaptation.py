@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import norm
 
 import bdtheory as bdt
-from bdtheory.refine import LinearGaussian, adaptation, refining_round
+from bdtheory.adaptation import adaptation, refining_round
+from bdtheory.models.gaussian import LinearGaussian
 
 
 def instance(seed=0, p=6, n=12, m=9, rank=4):
@@ -107,7 +108,7 @@ def test_noise_is_the_covariance_of_a_round_with_sampled_responses():
 def test_the_generator_is_a_normal_distribution():
     X, _, _, _, theta = instance()
     model, y = LinearGaussian(0.7), np.linspace(-2, 2, 12)
-    np.testing.assert_allclose(model.log_prob(theta, X, y), norm.logpdf(y, X @ theta, 0.7))
+    np.testing.assert_allclose(model.log_probs(theta, X, y), norm.logpdf(y, X @ theta, 0.7))
     draws = np.array([model.respond(theta, X, np.random.default_rng(k)) for k in range(4000)])
     assert np.abs(draws.mean(axis=0) - X @ theta).max() < 5 * 0.7 / np.sqrt(4000)
     assert draws.std(axis=0) == pytest.approx(0.7, rel=0.06)

@@ -8,11 +8,12 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from ..hypergradient import fit_weighted, mean_loss, refit
-from ..models.checks import check_count, check_number
+from ..models.checks import check_count, check_flag, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection, to_numpy
 from ..weights import drop_negligible, effective_sample_size, gather, softmax
+from .online import Ratio, Round
 from .run import Callback, Trace, as_weights, finish, uniform_weights
 from .selectors import ClosedForm
 
@@ -37,6 +38,9 @@ class BMO:
         of the latest batches.
     tol : relative tolerance of the first-order condition; see `Implicit`.
     eps : relative tolerance of a certificate.
+    tau, clip, grouped : of generated responses, in `refine`: their weights are importance ratios
+        rho^(1/tau), at most `clip` (None: no limit), and normalised within their question where
+        `grouped`.
     """
 
     gamma: float = 1.0
@@ -45,6 +49,9 @@ class BMO:
     cold: float | None = None
     tol: float = 1e-3
     eps: float = 1e-6
+    tau: float = 1.0
+    clip: float | None = 10.0
+    grouped: bool = False
 
     def __post_init__(self):
         check_number(self.gamma, "gamma", least=0.0, strict=True, try_="gamma=1.0")
@@ -55,6 +62,10 @@ class BMO:
         check_number(self.hot, "hot", least=least, strict=True, try_="hot=10.0")
         check_number(self.tol, "tol", least=0.0, strict=True, try_="tol=1e-3")
         check_number(self.eps, "eps", least=0.0, strict=True, try_="eps=1e-6")
+        check_number(self.tau, "tau", least=0.0, strict=True, try_="tau=1.0")
+        if self.clip is not None:
+            check_number(self.clip, "clip", least=0.0, strict=True, try_="clip=10.0")
+        check_flag(self.grouped, "grouped")
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
@@ -78,6 +89,10 @@ class BMO:
         """The same weights for models that are trained, one temperature per step."""
         cold = COLD_TRAINED if self.cold is None else self.cold
         return ClosedForm(problem, self.gamma, self.hot, cold)
+
+    def online(self, problem: Problem, given: Round, level: str) -> Ratio:
+        """Importance ratios for a round of `refine`; they are per response, whatever the level."""
+        return Ratio(given, self.gamma, tau=self.tau, clip=self.clip, grouped=self.grouped)
 
 
 def closed_form_weights(problem: Problem, theta: Array, tau: float) -> Array:

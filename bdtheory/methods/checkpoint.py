@@ -18,18 +18,21 @@ FILES = {"checkpoint.json", "arrays.npz"}
 class Checkpoint:
     """The folder in which one run leaves its state, and from which the same run goes on.
 
-    What the run is: model, method, seed, data and groups. Raises FileExistsError where the folder
-    holds other files.
+    What the run is: model, method, seed, data and groups, and whatever `more` says. Raises
+    FileExistsError where the folder holds other files.
     """
 
-    def __init__(self, folder: str | Path, problem: Problem, method: Any, seed: int):
+    def __init__(self, folder: str | Path, problem: Problem, method: Any, seed: int, **more: str):
         self.folder = Path(folder)
+        start = getattr(problem.model, "start", None)
+        start = start if isinstance(start, dict) or start is None else {"": start}
         self.identity = {
             "model": as_text(problem.model),
-            "start": _digest(problem.model.start) if getattr(problem.model, "start", None) else "",
+            "start": "" if start is None else _digest(start),
             "method": as_text(method),
             "seed": int(seed),
             "data": _digest(_everything(problem)),
+            **more,
         }
         found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else set()
         if found - FILES or self.folder.is_file() or self.folder.resolve() == Path.cwd():
@@ -48,18 +51,19 @@ class Checkpoint:
         try:
             facts, arrays = read_parts(self.folder, "checkpoint")
             identity, state = facts["identity"], facts["state"]
-            other = next((k for k in self.identity if identity[k] != self.identity[k]), None)
+            names = sorted(self.identity.keys() | identity.keys())
+            other = next((k for k in names if identity.get(k) != self.identity.get(k)), None)
             if other is None:
                 run.restore(state, arrays)
         except (*UNREADABLE, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"checkpoint {self.folder} cannot be read ({type(error).__name__}: {error}); "
-                "needed one written by learn_weights; try another folder, or remove it"
+                "needed one written by the same function; try another folder, or remove it"
             ) from error
         if other is not None:
             raise ValueError(
-                f"checkpoint {self.folder} is of another {other}: {identity[other]!r}; "
-                f"needed {self.identity[other]!r}; try another folder for this run"
+                f"checkpoint {self.folder} is of another {other}: {identity.get(other)!r}; "
+                f"needed {self.identity.get(other)!r}; try another folder for this run"
             )
         return True
 

@@ -11,6 +11,7 @@ from ..models.checks import check_number
 from ..models.fit import Fit
 from ..problem import Problem
 from ..selection import Selection, Status, as_text
+from .online import Round
 from .run import Callback, Trace, finish, uniform_weights
 from .selectors import Fixed
 
@@ -39,6 +40,10 @@ class DirectMixing:
         """Weights that stay, for models that are trained."""
         return Fixed(problem, val=1.0, train=self.ratio)
 
+    def online(self, problem: Problem, given: Round, level: str) -> Fixed:
+        """The round's base weights, for `refine`."""
+        return Fixed(problem, val=1.0, train=self.ratio, weights=given.base)
+
 
 @dataclass(frozen=True)
 class ValidationOnly:
@@ -51,6 +56,10 @@ class ValidationOnly:
     def selector(self, problem: Problem) -> Fixed:
         """Weights that play no part, for models that are trained."""
         return Fixed(problem, val=1.0, train=0.0)
+
+    def online(self, problem: Problem, given: Round, level: str) -> Fixed:
+        """The round's base weights, for `refine`."""
+        return Fixed(problem, val=1.0, train=0.0, weights=given.base)
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,10 @@ class Uniform:
     def selector(self, problem: Problem) -> Fixed:
         """Weights that stay, for models that are trained."""
         return Fixed(problem, val=0.0, train=1.0)
+
+    def online(self, problem: Problem, given: Round, level: str) -> Fixed:
+        """The round's base weights, for `refine`."""
+        return Fixed(problem, val=0.0, train=1.0, weights=given.base)
 
 
 def mix(problem: Problem, ratio: float) -> Fit:

@@ -11,6 +11,7 @@ from ..models.fit import Fit
 from ..problem import Array, Problem
 from ..selection import Selection
 from .bmo import fit_jointly
+from .online import Round
 from .outer import logits, minimise_weights
 from .run import Callback, Stopped, Trace, finish, masses, uniform_weights
 from .selectors import Mirror
@@ -82,6 +83,13 @@ class Penalty:
         gamma = GAMMA_TRAINED if self.gamma is None else self.gamma
         rate = problem.model.training.selector_rate
         return Mirror(problem, gamma, rate, self.value_function is True)
+
+    def online(self, problem: Problem, given: Round, level: str) -> Mirror:
+        """A learned selector for a round of `refine`, from the round's base weights."""
+        gamma = GAMMA_TRAINED if self.gamma is None else self.gamma
+        rate = problem.model.training.selector_rate
+        kept = self.value_function is True
+        return Mirror(problem, gamma, rate, kept, base=given.base, codes=given.codes(level))
 
     def _schedule(self) -> list[float]:
         """1, 10, 100, ... and at last gamma itself."""

@@ -42,13 +42,15 @@ class Selector(Protocol):
 
 
 class Fixed:
-    """Uniform weights that stay: L_val and F_w are mixed in the shares val : train."""
+    """Weights that stay, uniform unless given: L_val and F_w in the shares val : train."""
 
     value_function = False
 
-    def __init__(self, problem: Problem, val: float, train: float):
+    def __init__(
+        self, problem: Problem, val: float, train: float, weights: np.ndarray | None = None
+    ):
         self._shares = val / (val + train), train / (val + train)
-        self.weights = _uniform(problem)
+        self.weights = np.exp(_log_uniform(problem)) if weights is None else weights
         self.state: State = {}
 
     def shares(self, progress: float) -> tuple[float, float]:
@@ -69,14 +71,31 @@ class Mirror:
 
     With `value_function` the losses are l_i(theta) - l_i(phi), phi trained on F_w alone: the
     gradient of gamma_t (F_w - v(w)). gamma_t grows linearly to gamma over the first half.
+
+    w = softmax(log base + sum over levels k of omega[codes[k]]): `base` (N,) are the weights to
+    begin with, `codes` (levels, N) say which logits a sample has. By default uniform, one logit
+    for each sample, or for each group.
     """
 
     MEMORY = 0.9  # of the running mean, per batch
 
-    def __init__(self, problem: Problem, gamma: float, rate: float, value_function: bool):
-        self.groups, self.gamma, self.rate = problem.groups, gamma, rate
-        self.value_function = value_function
-        self.state = {"omega": np.zeros(_count(problem)), "centre": np.array(np.nan)}
+    def __init__(
+        self,
+        problem: Problem,
+        gamma: float,
+        rate: float,
+        value_function: bool,
+        *,
+        base: np.ndarray | None = None,
+        codes: np.ndarray | None = None,
+    ):
+        self.gamma, self.rate, self.value_function = gamma, rate, value_function
+        own = np.arange(problem.N) if problem.groups is None else problem.groups
+        self.codes = np.atleast_2d(own if codes is None else codes)
+        with np.errstate(divide="ignore"):  # a weight of 0 stays 0
+            self.log_base = _log_uniform(problem) if base is None else np.log(base)
+        omega = np.zeros(int(self.codes.max()) + 1)
+        self.state = {"omega": omega, "centre": np.array(np.nan)}
 
     def shares(self, progress: float) -> tuple[float, float]:
         gamma = self._gamma(progress)
@@ -84,15 +103,16 @@ class Mirror:
 
     @property
     def weights(self) -> np.ndarray:
-        return softmax(self.state["omega"], self.groups)
+        return softmax(self.log_base + self.state["omega"][self.codes].sum(axis=0))
 
     def update(self, progress: float, rows: np.ndarray, losses: np.ndarray) -> None:
         w, old = self.weights[rows], float(self.state["centre"])
         F = float(w @ losses / w.sum()) if w.any() else old  # this batch's estimate of F_w
         centre = F if np.isnan(old) else self.MEMORY * old + (1 - self.MEMORY) * F
         self.state["centre"] = np.array(centre)
-        groups, excess = _by_group(self.groups, rows, losses - centre)
-        self.state["omega"][groups] -= self.rate * self._gamma(progress) * excess
+        for codes in self.codes:
+            logits, excess = _mean_by_code(codes[rows], losses - centre)
+            self.state["omega"][logits] -= self.rate * self._gamma(progress) * excess
 
     def _gamma(self, progress: float) -> float:
         return self.gamma * min(1.0, 2.0 * progress)
@@ -127,7 +147,8 @@ class ClosedForm:
             self.state["scale"] = np.array(max(float(losses.mean()), 1e-300))
         tau = self.hot ** (1.0 - progress) * self.cold**progress
         self.state["tau"] = tau * self.state["scale"]
-        groups, means = _by_group(self.groups, rows, losses)
+        codes = rows if self.groups is None else self.groups[rows]
+        groups, means = _mean_by_code(codes, losses)
         self.state["losses"][groups] = means
 
 
@@ -136,15 +157,13 @@ def _count(problem: Problem) -> int:
     return problem.N if problem.group_names is None else len(problem.group_names)
 
 
-def _uniform(problem: Problem) -> np.ndarray:
-    """1/N, or with groups an equal mass for every group, (N,)."""
+def _log_uniform(problem: Problem) -> np.ndarray:
+    """log 1/N, or with groups of an equal mass for every group, (N,)."""
     G = _count(problem)
-    return np.asarray(spread(np.full(G, 1.0 / G), problem.groups))
+    return np.log(np.asarray(spread(np.full(G, 1.0 / G), problem.groups)))
 
 
-def _by_group(groups: np.ndarray | None, rows: np.ndarray, values: np.ndarray):
-    """The logits that the rows belong to, each once, and the mean of the values of each."""
-    if groups is None:
-        return rows, values
-    codes, place = np.unique(groups[rows], return_inverse=True)
-    return codes, np.bincount(place, weights=values) / np.bincount(place)
+def _mean_by_code(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each code once, and the mean of its values."""
+    each, place = np.unique(codes, return_inverse=True)
+    return each, np.bincount(place, weights=values) / np.bincount(place)

@@ -41,9 +41,13 @@ def train(
     seed: int = 0,
     callback: Callback | None = None,
     checkpoint: str | Path | None = None,
+    selector: Selector | None = None,
 ) -> Selection:
-    """The state with the least validation loss among those evaluated; see `learn_weights`."""
-    run = Run(problem, method.selector(problem), seed)
+    """The state with the least validation loss among those evaluated; see `learn_weights`.
+
+    `selector` takes the place of the method's own, as in a round of `refine`.
+    """
+    run = Run(problem, selector or method.selector(problem), seed)
     store = None if checkpoint is None else Checkpoint(checkpoint, problem, method, seed)
     parameters = sum(t.numel() for t in run.leader.theta.values())
     with few_threads(parameters, small=SMALL):

@@ -9,9 +9,10 @@ of tensors. `TransformerLM` is in transformer.py, which needs torch and is impor
 
 from .attention import OneLayerTransformer
 from .fit import Fit
+from .gaussian import LinearGaussian
 from .logistic import Logistic
 from .ridge import Ridge
 from .tabular import Data
 from .training import Training
 
-__all__ = ["Data", "Fit", "Logistic", "OneLayerTransformer", "Ridge", "Training"]
+__all__ = ["Data", "Fit", "LinearGaussian", "Logistic", "OneLayerTransformer", "Ridge", "Training"]

@@ -36,6 +36,19 @@ class Data:
         xp = array_namespace(self.X)
         return Data(xp.concat([self.X, other.X]), xp.concat([self.y, other.y]), self.K)
 
+    def prompts(self) -> Array:
+        """The questions: X itself."""
+        return self.X
+
+    def responses(self) -> Array:
+        """The targets: y itself."""
+        return self.y
+
+    def answered(self, rows: np.ndarray, responses: Array) -> Data:
+        """The questions of these rows, each with a response, (k,)."""
+        y = array_namespace(self.X).asarray(responses, dtype=self.X.dtype, device=device(self.X))
+        return Data(self.X[rows], y, self.K)
+
     def take(self, rows: Array) -> Data:
         """The samples with these row numbers (or where the mask is True)."""
         return Data(self.X[rows], self.y[rows], self.K)

@@ -50,6 +50,19 @@ class Tokens:
         T = int(length.max()) if len(length) else 0
         return Tokens(self.ids[rows, :T], self.prompt[rows], length, self.like)
 
+    def prompts(self) -> list[list[int]]:
+        """The questions, lists of tokens."""
+        return [prompt for prompt, _ in self.pairs()]
+
+    def responses(self) -> list[list[int]]:
+        """The responses, lists of tokens."""
+        return [response for _, response in self.pairs()]
+
+    def answered(self, rows: np.ndarray, responses: list[list[int]]) -> Tokens:
+        """The questions of these rows, each with a response."""
+        asked = self.prompts()
+        return _padded([asked[k] for k in rows], responses, self.like, self.ids.device)
+
     def pairs(self) -> list[tuple[list[int], list[int]]]:
         """(prompt, response) of each pair as lists of tokens."""
         rows = zip(self.ids.tolist(), self.prompt.tolist(), self.length.tolist(), strict=True)
@@ -84,12 +97,19 @@ def encode(pair: Any, name: str, *, vocab_size: int, context: int, device: Any) 
                 f"{where} has {len(prompt)} + {len(response)} tokens in prompt and response; "
                 f"needed at most context = {context} together; try a larger context, or drop it"
             )
+    like = torch.empty(0, dtype=torch.float64) if torch_in else np.empty(0)
+    return _padded(prompts, responses, like, device)
+
+
+def _padded(prompts: Any, responses: Any, like: Array, device: Any) -> Tokens:
+    """`Tokens` of lists of token lists, as they are."""
+    import torch
+
     length = torch.tensor([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)])
     ids = torch.zeros(len(prompts), int(length.max()), dtype=torch.int64)
     for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         ids[row, : int(length[row])] = torch.tensor([*prompt, *response])
     prompt_length = torch.tensor([len(p) for p in prompts])
-    like = torch.empty(0, dtype=torch.float64) if torch_in else np.empty(0)
     return Tokens(ids.to(device), prompt_length.to(device), length.to(device), like)
 
 

@@ -11,25 +11,19 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from .checks import check_choice, check_count, check_flag, check_number
 from .gpt import Cache, Theta, hidden, shapes
+from .samples import Samples
 from .tokens import Tokens, encode, encode_prompts, prepare_tokens
 from .training import DEFAULT, Training
 
 CHUNK = 256  # pairs per forward pass of `losses`: bounds the memory of an evaluation
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
-
-
-class Samples(NamedTuple):
-    """Sampled responses: lists of tokens, and log pi_theta of each (n,), at temperature 1."""
-
-    responses: list[list[int]]
-    log_probs: torch.Tensor
 
 
 @dataclass(frozen=True)
