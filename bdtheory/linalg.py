@@ -7,6 +7,7 @@ gradient method, and the minimum-norm solution of an equality-constrained least-
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ SMALL = 20_000_000
 
 
 @functools.cache
-def _threadpools() -> Any:
+def _threadpools(with_torch: bool) -> Any:
+    """The thread pools of the libraries loaded so far; once before torch came in, once after."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
@@ -31,7 +33,9 @@ def _threadpools() -> Any:
 
 def few_threads(entries: int, small: int = SMALL) -> AbstractContextManager:
     """One BLAS and OpenMP thread while a small problem is solved; leaves large ones alone."""
-    return _threadpools().limit(limits=1) if entries <= small else nullcontext()
+    if entries > small:
+        return nullcontext()
+    return _threadpools("torch" in sys.modules).limit(limits=1)
 
 
 Solve = Callable[[Array], Array]

@@ -38,9 +38,10 @@ class Problem:
 
     Parameters
     ----------
-    model : a model of `bdtheory`, such as `Ridge(mu)` or `Logistic(mu)`.
+    model : a model of `bdtheory`, such as `Ridge(mu)`, `Logistic(mu)` or `TransformerLM(V)`.
     train, val : pairs ``(X, y)`` with shapes (N, p), (N,) and (m, p), (m,). NumPy arrays, torch
-        tensors of any device, or anything `numpy.asarray` takes; float64 or float32.
+        tensors of any device, or anything `numpy.asarray` takes; float64 or float32. For
+        `TransformerLM` pairs ``(prompts, responses)`` of lists of token lists, N and m of them.
     test : a pair like `val`, optional; only ever used for reporting.
     groups : one label per training sample, optional. Samples of a group then share one weight:
         the selector has one logit per group, and a group's mass is split evenly among its samples.

@@ -68,6 +68,14 @@ class Selection:
     message: str = ""
     certificate: dict[str, float] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """One line: theta and the weights can be long."""
+        test = "" if self.test_loss is None else f", test_loss={self.test_loss:.6g}"
+        return (
+            f"Selection({self.method}, {self.status.name}, N={len(self.weights)}, "
+            f"val_loss={self.val_loss:.6g}{test})"
+        )
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Selection):
             return NotImplemented

@@ -461,8 +461,8 @@ BAD_MODELS = {
     "compile": ({"compile": 1}, "compile is 1"),
     "training": ({"training": {"steps": 5}}, "needed a Training"),
     "start of other width": ({"start": another(width=32)}, "'embedding' of shape \\(7, 32\\)"),
-    "start with fewer layers": ({"start": another(layers=1)}, "'1.norm1' of shape None"),
-    "start with more layers": ({"start": another(layers=3)}, "'2.norm1' .* needed None"),
+    "start with fewer layers": ({"start": another(layers=1)}, "'1.norm1' of shape nothing"),
+    "start with more layers": ({"start": another(layers=3)}, "'2.norm1' .* needed nothing"),
     "start of arrays": ({"start": {"norm": np.ones(16)}}, "ndarray; needed a dict of tensors"),
     "start no dict": ({"start": [1.0]}, "list; needed a dict of tensors"),
 }
@@ -479,3 +479,16 @@ def test_bad_models(case):
 def test_a_device_that_is_not_there():
     with pytest.raises(ValueError, match=r"device is 'gpu'.*needed one that torch has here"):
         bdt.Problem(tiny(device="gpu"), GOOD, GOOD)
+
+
+@pytest.mark.parametrize("call", ["generate", "log_probs"])
+def test_theta_of_another_model_is_refused(call):
+    """A deeper model's theta has every name that a shallow one reads: it was cut off silently."""
+    small, deep = (bdt.TransformerLM(8, context=6, layers=k, width=16) for k in (1, 2))
+    calls = {
+        "generate": lambda theta: small.generate(theta, [[1]], max_new=2),
+        "log_probs": lambda theta: small.log_probs(theta, [[1]], [[2]]),
+    }
+    with pytest.raises(ValueError, match=r"theta has '1\.norm1'"):
+        calls[call](deep.initial_theta())
+    calls[call](small.initial_theta())

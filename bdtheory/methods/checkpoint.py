@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ class Checkpoint:
         start = getattr(problem.model, "start", None)
         start = start if isinstance(start, dict) or start is None else {"": start}
         self.identity = {
-            "model": as_text(problem.model),
+            "model": as_text(quiet(problem.model)),
             "start": "" if start is None else _digest(start),
             "method": as_text(method),
             "seed": int(seed),
@@ -72,6 +73,14 @@ class Checkpoint:
         facts, arrays = run.state()
         with draft_folder(self.folder) as draft:
             write_parts(draft, "checkpoint", {"identity": self.identity, "state": facts}, arrays)
+
+
+def quiet(model: Any) -> Any:
+    """The model without what changes no result: whether it shows progress."""
+    training = getattr(model, "training", None)
+    if training is None:
+        return model
+    return dataclasses.replace(model, training=dataclasses.replace(training, progress=False))
 
 
 def _everything(problem: Problem) -> dict[str, Any]:

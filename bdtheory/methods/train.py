@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..linalg import few_threads
-from ..models.training import Training
+from ..models.training import Training, threads_for
 from ..problem import Problem
 from ..selection import Selection, Status, as_text, to_numpy
 from ..weights import drop_negligible, effective_sample_size
@@ -31,7 +30,6 @@ from .selectors import Selector
 
 HISTORY = ("iteration", "seconds", "val_loss", "train_loss", "ess")
 MEMORY = 0.9  # of the running mean of F_w, per batch
-SMALL = 200_000  # parameters; a step of fewer is too short for two threads
 
 
 def train(
@@ -49,8 +47,7 @@ def train(
     """
     run = Run(problem, selector or method.selector(problem), seed)
     store = None if checkpoint is None else Checkpoint(checkpoint, problem, method, seed)
-    parameters = sum(t.numel() for t in run.leader.theta.values())
-    with few_threads(parameters, small=SMALL):
+    with threads_for(run.leader.theta):
         if store is None or not store.resume(run):
             run.evaluate()
             run.save(store)  # a folder that cannot be written is found out now

@@ -32,22 +32,22 @@ def hidden(theta: Theta, ids: torch.Tensor, layers: int, heads: int, cache: Cach
     """The normed residual stream (n, T, C) of tokens (n, T); with a cache, of those that follow."""
     T, C = ids.shape[1], theta["embedding"].shape[1]
     start = None if cache is None else cache.position
-    turn = rotation(T, C // heads, theta["embedding"], start)
+    cos_sin = rotation(T, C // heads, theta["embedding"], start)
     x = F.embedding(ids, theta["embedding"])
     for k in range(layers):
         block = {name: theta[f"{k}.{name}"] for name in ("norm1", "qkv", "out")}
-        x = x + attention(block, F.rms_norm(x, (C,), block["norm1"]), heads, turn, cache, k)
+        x = x + attention(block, F.rms_norm(x, (C,), block["norm1"]), heads, cos_sin, cache, k)
         up = F.linear(F.rms_norm(x, (C,), theta[f"{k}.norm2"]), theta[f"{k}.up"])
         x = x + F.linear(F.gelu(up, approximate="tanh"), theta[f"{k}.down"])
     return F.rms_norm(x, (C,), theta["norm"])
 
 
-def attention(block: Theta, x: torch.Tensor, heads: int, turn, cache: Cache | None, layer: int):
+def attention(block: Theta, x: torch.Tensor, heads: int, cos_sin, cache: Cache | None, layer: int):
     """Causal multi-head self-attention of x (n, T, C), with rotated queries and keys."""
     n, T, C = x.shape
     qkv = F.linear(x, block["qkv"]).view(n, T, 3, heads, C // heads)
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, heads, T, D)
-    q, k, mask = rotate(q, turn), rotate(k, turn), None
+    q, k, mask = rotate(q, cos_sin), rotate(k, cos_sin), None
     if cache is not None:
         k, v, mask = cache.append(layer, k, v)
     y = F.scaled_dot_product_attention(
@@ -64,15 +64,15 @@ def rotation(T: int, D: int, like: torch.Tensor, start: torch.Tensor | None):
     return angle.cos(), angle.sin()
 
 
-def rotate(x: torch.Tensor, turn: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def rotate(x: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Each pair (x_j, x_{j + D/2}) of the last axis turned by its angle."""
-    (cos, sin), (a, b) = turn, x.chunk(2, dim=-1)
+    (cos, sin), (a, b) = cos_sin, x.chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
 @dataclass
 class Cache:
-    """Keys and values of every layer, (layers, n, heads, T, D), and where the next ones go.
+    """Keys and values of every layer, (layers, n, heads, T, D = C / heads), and where to write.
 
     `position` (n,) is None while the prompts are read: they fill the places from 0 on. Padding
     leaves rubbish after the end of a prompt, which nobody looks at before it is written over.

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
+from ..linalg import few_threads
 from .checks import check_count, check_flag, check_number
 
 
@@ -60,3 +64,9 @@ class Training:
 
 
 DEFAULT = Training()
+SMALL = 200_000  # parameters; a step of fewer is too short for two threads
+
+
+def threads_for(theta: dict[str, Any]) -> AbstractContextManager:
+    """One thread while a model of few parameters is trained or sampled from."""
+    return few_threads(sum(math.prod(t.shape) for t in theta.values()), small=SMALL)

@@ -31,7 +31,8 @@ class TransformerLM:
     """A decoder-only transformer on question-response pairs; the loss counts the response only.
 
     Data are pairs ``(prompts, responses)``, lists of lists of tokens 0..vocab_size-1; a response
-    ends with whatever token ends it. `l_i` is the sum over its tokens, in nats.
+    ends with whatever token ends it. `l_i` is the sum over its tokens, in nats, not their mean. The
+    model is trained, so the status of a run that went well is MAX_ITERATIONS: nothing is certified.
 
     Parameters
     ----------
@@ -47,10 +48,14 @@ class TransformerLM:
 
     Examples
     --------
-    >>> model = TransformerLM(vocab_size=8, context=6, width=16)
-    >>> theta = model.initial_theta(seed=0)
-    >>> model.log_probs(theta, [[1, 2]], [[3, 0]]).shape
-    torch.Size([1])
+    >>> import bdtheory as bdt
+    >>> prompts, responses = [[1, 7], [2, 7], [3, 7]], [[4, 0], [5, 0], [6, 0]]     # 0 ends
+    >>> training = bdt.Training(steps=60, learning_rate=1e-2)
+    >>> model = bdt.TransformerLM(vocab_size=8, context=4, layers=1, width=16, training=training)
+    >>> problem = bdt.Problem(model, (prompts, responses), val=(prompts, responses))
+    >>> fit = bdt.learn_weights(problem, bdt.Penalty())
+    >>> model.generate(fit.theta, [[2, 7]], max_new=2, temperature=None, end=0).responses
+    [[5, 0]]
     """
 
     vocab_size: int
@@ -70,17 +75,18 @@ class TransformerLM:
         check_count(self.width, "width", try_=64)
         check_choice(self.dtype, "dtype", tuple(DTYPES))
         check_flag(self.compile, "compile")
-        if self.width % (2 * self.heads):
+        unit = 2 * self.heads
+        if self.width % unit:
             raise ValueError(
                 f"width is {self.width} with {self.heads} heads; needed a multiple of 2 * heads, "
-                f"for rotary positions; try width={2 * self.heads * (self.width // self.heads)}"
+                f"for rotary positions; try width={unit * math.ceil(self.width / unit)}"
             )
         if not isinstance(self.training, Training):
             raise ValueError(
                 f"training is {self.training!r}; needed a Training; try Training(steps=500)"
             )
         if self.start is not None:
-            self._check_start(self.start)
+            self._check_theta(self.start, "start")
 
     # Parameters ----------------------------------------------------------------------------------
 
@@ -104,19 +110,21 @@ class TransformerLM:
             theta[name] = (drawn if len(shape) > 1 else torch.ones(shape)).to(**place)
         return theta
 
-    def _check_start(self, start: Theta) -> None:
-        parts = start.values() if isinstance(start, dict) else [start]
-        if not all(isinstance(part, torch.Tensor) for part in parts):
+    def _check_theta(self, theta: Theta, name: str = "theta") -> None:
+        """A ValueError unless theta is a dict of tensors of this model's shapes."""
+        parts = theta.values() if isinstance(theta, dict) else [theta]
+        if not isinstance(theta, dict) or not all(isinstance(p, torch.Tensor) for p in parts):
             raise ValueError(
-                f"start is or holds {type(next(iter(parts))).__name__}; needed a dict of tensors; "
+                f"{name} is or holds {type(next(iter(parts))).__name__}; needed a dict of tensors; "
                 "try Selection.theta of an earlier run"
             )
-        got, needed = {name: tuple(t.shape) for name, t in start.items()}, self.shapes()
+        got, needed = {key: tuple(t.shape) for key, t in theta.items()}, self.shapes()
         if got != needed:
             wrong = next(n for n in [*needed, *got] if got.get(n) != needed.get(n))
             raise ValueError(
-                f"start has {wrong!r} of shape {got.get(wrong)}; needed {needed.get(wrong)}; "
-                "try the parameters of a model with the same vocab_size, layers and width"
+                f"{name} has {wrong!r} of shape {got.get(wrong, 'nothing')}; needed "
+                f"{needed.get(wrong, 'nothing')}; try the parameters of a model with the same "
+                "vocab_size, layers and width"
             )
 
     # Losses --------------------------------------------------------------------------------------
@@ -138,6 +146,7 @@ class TransformerLM:
         n, T = data.ids.shape
         trunk = _compiled() if self.compile else hidden
         with self._autocast(data.ids.device):
+            # Position t predicts token t + 1, so the last token is no input: T - 1 positions.
             x = trunk(theta, data.ids[:, :-1], self.layers, self.heads)  # (n, T-1, C)
             at = torch.arange(1, T, device=data.ids.device)  # position of the token predicted
             counts = (at >= data.prompt[:, None]) & (at < data.length[:, None])  # (n, T-1)
@@ -145,7 +154,7 @@ class TransformerLM:
             x = x.flatten(0, 1).index_select(0, index)
             logits = F.linear(x, theta["embedding"])  # (k, V)
             per_token = F.cross_entropy(logits, data.ids[:, 1:].flatten()[index], reduction="none")
-        pair = index // (T - 1)
+        pair = index // (T - 1)  # which of the n pairs each of the k tokens belongs to
         return torch.zeros(n, dtype=per_token.dtype, device=x.device).index_add(0, pair, per_token)
 
     def losses_and_gradient(self, theta: Theta, w: Any, data: Tokens) -> tuple[torch.Tensor, Theta]:
@@ -176,6 +185,7 @@ class TransformerLM:
 
     def log_probs(self, theta: Theta, prompts: Any, responses: Any) -> torch.Tensor:
         """log pi_theta(response given prompt) of each pair, (n,)."""
+        self._check_theta(theta)
         sizes = {"vocab_size": self.vocab_size, "context": self.context}
         data = encode((prompts, responses), "data", device=find_device(self.device), **sizes)
         return -self.losses(theta, data)
@@ -207,8 +217,14 @@ class TransformerLM:
         end : the token that ends a response, and belongs to it; None goes on to `max_new`.
         seed : seeds the draws; they also depend on which prompts are in the batch.
         """
+        self._check_theta(theta)
         check_count(max_new, "max_new", try_=32)
         check_count(seed, "seed", least=0, try_=0)
+        if max_new >= self.context:
+            raise ValueError(
+                f"max_new is {max_new} with a context of {self.context}; needed room for a prompt; "
+                "try a smaller max_new, or a model with a larger context"
+            )
         if temperature is not None:
             greedy = "temperature=None for the most likely token each time"
             check_number(temperature, "temperature", least=0.0, strict=True, try_=greedy)
