@@ -1,14 +1,13 @@
-"""The command line: `bdtheory compare` and `bdtheory select`.
+"""The command line: `bdtheory compare`, `bdtheory select` and `bdtheory refine`.
 
 From here to the linear solve, reading down: main -> build_parser -> compare or select -> load
 -> measure -> learn_weights; then methods/implicit.py -> hypergradient.py (`refit`) -> models/.
-What is printed is made in console.py, what is written in outputs.py.
+What is read is in inputs.py, what is printed in console.py, what is written in outputs.py;
+`refine`, which makes its own data, is in cli_refine.py.
 """
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 import sys
 import time
@@ -16,18 +15,14 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import numpy as np
-
 from . import __version__
-from .console import Progress, Row, print_selection, print_table
+from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
+from .console import Progress, Row, finite, print_selection, print_table
+from .inputs import choose_model, load
 from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
-from .models import Logistic, Ridge
-from .models.checks import check_count
 from .outputs import outputs, write_comparison, write_selection
 from .problem import Problem
 from .selection import Selection, Status, as_text
-from .tasks import Table, Task, align, digits, read_table
-from .tasks.task import has_classes
 from .weights import auc, effective_sample_size
 
 
@@ -57,6 +52,13 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message}; try {self.prog} --help")
 
+    def parse_known_args(self, *args: Any, **more: Any) -> Any:
+        """As inherited, but what a command does not know is its own error, not the program's."""
+        found, unknown = super().parse_known_args(*args, **more)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
 
 def build_parser() -> Parser:
     """The parser; its result has `command`, the function to call with it."""
@@ -78,6 +80,12 @@ def build_parser() -> Parser:
     sub.set_defaults(command=select)
     _shared_options(sub)
     _select_options(sub)
+    summary = "rounds of generation after selection, on a toy language task"
+    sub = commands.add_parser(
+        "refine", help=summary, description=REFINE, epilog=REFINE_EPILOG, **layout
+    )
+    sub.set_defaults(command=refine)
+    refine_options(sub)
     return parser
 
 
@@ -173,115 +181,13 @@ def measure(problem: Problem, method: Any, seed: int, clean: Any) -> tuple[Selec
     failed = fit.status is Status.DIVERGED
     return fit, Row(
         method=as_text(method),
-        val_loss=None if failed else _finite(fit.val_loss),
-        test_loss=None if failed or fit.test_loss is None else _finite(fit.test_loss),
-        ess=_finite(effective_sample_size(fit.weights)),
-        auc=None if clean is None else _finite(auc(fit.weights, clean)),
+        val_loss=None if failed else finite(fit.val_loss),
+        test_loss=None if failed or fit.test_loss is None else finite(fit.test_loss),
+        ess=finite(effective_sample_size(fit.weights)),
+        auc=None if clean is None else finite(auc(fit.weights, clean)),
         status=fit.status.value,
         seconds=seconds,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def choose_model(args: Namespace, y: np.ndarray) -> Ridge | Logistic:
-    """The lower-level model that --model, --mu and --intercept ask for, given training targets."""
-    logistic = args.model == "logistic" or (args.model == "auto" and has_classes(y))
-    return (Logistic if logistic else Ridge)(mu=args.mu, fit_intercept=args.intercept)
-
-
-def load(args: Namespace) -> tuple[Task, list[str] | None]:
-    """The task, from --dataset or from files, and the ids of its training rows where known."""
-    check_count(args.seed, "seed", least=0, try_=0)
-    for_files = ("train", "val", "target", "test", "id", "group", "truth")
-    given = [name for name in for_files if getattr(args, name) is not None]
-    if args.dataset is None:
-        return load_files(args)
-    if given:
-        name = "TRAIN.csv" if given[0] == "train" else f"--{given[0]}"
-        raise ValueError(f"got {name} and --dataset; needed one of them; try leaving one out")
-    args.corrupt = 0.5 if args.corrupt is None else args.corrupt
-    return digits(args.seed, corrupt=args.corrupt, mu=args.mu), None
-
-
-def load_files(args: Namespace) -> tuple[Task, list[str] | None]:
-    """The task in the files; features are matched by column name."""
-    _check_file_options(args)
-    columns = _feature_columns(args.train, args)
-    clean = None if args.truth is None else _read_truth(columns, args)
-    train = read_table(
-        args.train, args.target, id_column=args.id, group_column=args.group, columns=columns
-    )
-    val = _read_like(train, args.val, args)
-    test = None if args.test is None else _read_like(train, args.test, args)
-    task = Task(
-        name=os.path.basename(args.train),
-        train=(train.X, train.y),
-        val=(val.X, val.y),
-        mu=args.mu,
-        test=None if test is None else (test.X, test.y),
-        clean=clean,
-        groups=None if train.groups is None else np.array(train.groups),
-    )
-    return task, train.ids
-
-
-def _check_file_options(args: Namespace) -> None:
-    if args.train is None:
-        raise ValueError("got no data; needed TRAIN.csv or --dataset; try --dataset digits")
-    if args.corrupt is not None:
-        raise ValueError("got --corrupt with files; needed --dataset for that; try leaving it out")
-    if args.val is None:
-        raise ValueError("got no --val; needed trusted data to learn from; try --val VAL.csv")
-    if args.target is None and _is_csv(args.train):
-        raise ValueError("got no --target; needed the name of the target column; try --target y")
-    if args.truth is not None and args.truth in (args.target, args.id, args.group):
-        raise ValueError(
-            f"got --truth {args.truth}, a column with another role; needed a column of its own; "
-            "try leaving --truth out"
-        )
-
-
-def _is_csv(path: str) -> bool:
-    return path.lower().endswith(".csv")
-
-
-def _feature_columns(path: str, args: Namespace) -> list[str] | None:
-    """The columns of a .csv file that no option names; None where `read_table` is to complain."""
-    if not _is_csv(path):
-        return None
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            header = next(filter(None, csv.reader(file)), [])
-    except (OSError, ValueError, csv.Error):
-        return None
-    aside = (args.target, args.id, args.group, args.truth)
-    return [name.strip() for name in header if name.strip() not in aside] or None
-
-
-def _read_like(train: Table, path: str, args: Namespace) -> Table:
-    """A validation or test table with the features in the order that training has them."""
-    table = read_table(path, args.target, columns=_feature_columns(path, args))
-    return align(table, like=train)
-
-
-def _read_truth(columns: list[str] | None, args: Namespace) -> np.ndarray:
-    """clean (N,) bool from the column --truth, which is read as if it were the target."""
-    one = None if columns is None else columns[:1]  # a table has a feature
-    table = read_table(
-        args.train, args.truth, id_column=args.id, group_column=args.group, columns=one
-    )
-    cells = table.y.tolist()
-    meaning = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
-    for cell in cells:
-        if str(cell).lower() not in meaning:
-            raise ValueError(
-                f"{args.train}, column {args.truth!r}: got {cell!r}; needed 1 or true for clean "
-                "rows, 0 or false for bad ones; try another --truth COLUMN"
-            )
-    return np.array([meaning[str(cell).lower()] for cell in cells])
 
 
 PROGRAM = """\
@@ -293,9 +199,11 @@ PROGRAM_EPILOG = """\
 examples:
   bdtheory compare --dataset digits
   bdtheory select train.csv --val trusted.csv --target label -o result
+  bdtheory refine --task safety
 
-`bdtheory compare --help` and `bdtheory select --help` say more. Exit status: 0, or 2 for bad
-input, with one line that says what was got, what was needed and what to try."""
+`bdtheory compare --help`, `bdtheory select --help` and `bdtheory refine --help` say more.
+Exit status: 0, or 2 for bad input, with one line that says what was got, what was needed and what
+to try."""
 
 COMPARE = """\
 Which way of using doubtful training data serves trusted validation data best? Runs baselines

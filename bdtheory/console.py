@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .hypergradient import mean_loss, refit
 from .problem import Array, Problem
 from .selection import Selection, as_text
 from .tasks import Task
+from .tasks.language import LanguageTask
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,48 @@ class Row:
         return {name: value for name, value in asdict(self).items() if name != "status"}
 
 
-class Progress:
+@dataclass(frozen=True)
+class RoundRow:
+    """One line of `refine`: offline selection is round 0, which has no ratios.
+
+    `scores` are shares of right responses to the test questions, by kind; `score` is that of all.
+    """
+
+    round: int
+    val_loss: float | None
+    score: float
+    scores: dict[str, float]
+    questions: float
+    ess: float | None
+    clipped: float | None
+    empty: int
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as `refine --json` writes it: without its seconds."""
+        return {name: value for name, value in asdict(self).items() if name != "seconds"}
+
+
+class StatusLine:
+    """A line on a terminal that is written over, and cleared at the end; silent elsewhere."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+        self.shown = stream is not None and stream.isatty()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.show("")
+
+    def show(self, text: str) -> None:
+        if self.shown:
+            self.stream.write(f"\r\033[K{text}")  # back to the line's start, and clear it
+            self.stream.flush()
+
+
+class Progress(StatusLine):
     """One line on a terminal while a method runs: method, step, validation loss, elapsed time.
 
     Silent, and without cost, where the stream is no terminal. A step only hands over its weights,
@@ -42,20 +85,15 @@ class Progress:
     """
 
     def __init__(self, problem: Problem, method: str, stream: TextIO):
-        self.problem, self.method, self.stream = problem, method, stream
+        super().__init__(stream)
+        self.problem, self.method = problem, method
         self.start = self.due = time.monotonic()
         self.spent, self.fit = 0.0, None
-        shown = stream is not None and stream.isatty()
-        self.callback: Callable[[int, Array], None] | None = self._step if shown else None
+        self.callback: Callable[[int, Array], None] | None = self._step if self.shown else None
 
-    def __enter__(self) -> Progress:
-        if self.callback:
-            self._show(f"{self.method}  starting")
+    def __enter__(self) -> Self:
+        self.show(f"{self.method}  starting")
         return self
-
-    def __exit__(self, *exception: object) -> None:
-        if self.callback:
-            self._show("")
 
     def _step(self, iteration: int, weights: Array) -> None:
         begin, cpu = time.monotonic(), time.process_time()
@@ -64,13 +102,9 @@ class Progress:
         self.fit = refit(self.problem, weights, self.fit)
         val_loss = mean_loss(self.problem, self.fit.theta, self.problem.val)
         elapsed = f"{begin - self.start:.1f} s"
-        self._show(f"{self.method}  step {iteration}  validation loss {val_loss:.4g}  {elapsed}")
+        self.show(f"{self.method}  step {iteration}  validation loss {val_loss:.4g}  {elapsed}")
         self.due = time.monotonic() + max(0.2, 10 * (time.monotonic() - begin))
         self.spent += time.process_time() - cpu
-
-    def _show(self, text: str) -> None:
-        self.stream.write(f"\r\033[K{text}")  # back to the line's start, and clear it
-        self.stream.flush()
 
 
 def print_table(stream: TextIO, task: Task, problem: Problem, rows: list[Row]) -> None:
@@ -92,12 +126,22 @@ def print_table(stream: TextIO, task: Task, problem: Problem, rows: list[Row]) -
     for row in rows:
         mark = "* " if known and row.val_loss == min(known) else "  "
         lines.append([mark + row.method, *(text(row) for _, text in columns)])
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     stream.write(headline(task, problem) + "\n\n")
+    _write_columns(stream, lines)
+    stream.write("\n" + _explanation(task, problem) + "\n")
+
+
+def _write_columns(stream: TextIO, lines: list[list[str]]) -> None:
+    """Lines of as many cells each: the first column to the left, the others to the right."""
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     for first, *cells in lines:
         right = [cell.rjust(n) for cell, n in zip(cells, widths[1:], strict=True)]
-        stream.write("  ".join([first.ljust(widths[0]), *right]) + "\n")
-    stream.write("\n" + _explanation(task, problem) + "\n")
+        stream.write("  ".join([first.ljust(widths[0]), *right]).rstrip() + "\n")
+
+
+def finite(value: float) -> float | None:
+    """The number, or None for one that says nothing."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _number(value: float | None, spec: str) -> str:
@@ -146,3 +190,63 @@ def print_selection(
         f"lowest weights         rows {', '.join(names)}; {zero} rows have weight 0",
     ]
     stream.write("\n".join(line for line in lines if line) + "\n")
+
+
+def print_rounds(
+    stream: TextIO, task: LanguageTask, method: str, rows: list[RoundRow], examples: list[str]
+) -> None:
+    """A row for offline selection and for every round, examples, and what the numbers say."""
+    kinds = list(rows[0].scores)
+    head = ["round", "val loss", *kinds, "questions", "ess", "clipped"]
+    over, under = zip(*(text.rpartition(" ")[::2] for text in head), strict=True)
+    lines = [list(over), list(under)]
+    for row in rows:
+        cells = [_number(row.val_loss, "#.4g"), *(f"{row.scores[kind]:.2f}" for kind in kinds)]
+        cells += [f"{row.questions:.1f}", _number(row.ess, ".1f"), _number(row.clipped, ".1%")]
+        lines.append([str(row.round) if row.round else "offline", *cells])
+    sizes = (
+        f"{len(task.train[0])} training, {len(task.val[0])} validation, {len(task.test[0])} test"
+    )
+    wrong = int((~task.clean).sum())
+    stream.write(f"{task.name}: {sizes} pairs; {wrong} training responses wrong; {method}\n\n")
+    _write_columns(stream, lines if any(over) else lines[1:])
+    notes = (
+        f"{', '.join(kinds)}: share of right responses to test questions of that kind. questions: "
+        f"how many equally weighted questions, of {task.groups.max() + 1}, the weights amount to. "
+        "ess, clipped: effective sample size of the importance ratios of the generated responses, "
+        "and the share of them at the limit; far below their number, the model has left what it "
+        "generated."
+    )
+    stream.write(f"\n{textwrap.fill(notes, width=100)}\n\n" + "\n".join(examples) + "\n")
+    stream.write("\n" + textwrap.fill(verdict(task, rows), width=100) + "\n")
+
+
+def verdict(task: LanguageTask, rows: list[RoundRow]) -> str:
+    """What the rounds changed in the scores, beside what the number of questions leaves to chance.
+
+    Two shares of n questions differ by chance with a standard deviation of at most sqrt(1/(2n)).
+    """
+    first, last = rows[0], rows[-1]
+    changes = [f"{kind} {last.scores[kind] - share:+.2f}" for kind, share in first.scores.items()]
+    n = min(int(np.sum(task.kinds.test == kind)) for kind in first.scores)
+    return (
+        f"From offline selection to round {last.round} the share of right test responses went from "
+        f"{first.score:.2f} to {last.score:.2f} ({', '.join(changes)}); with {n} questions of a "
+        f"kind, a change below {2 * math.sqrt(0.5 / n):.2f} may be chance, and another --seed is "
+        "another draw of the data."
+    )
+
+
+def example_lines(task: LanguageTask, examples: list[dict[str, Any]]) -> list[str]:
+    """Question, offline response and generated response of each example as text, in columns."""
+    lines = [["question", "offline response", "generated"]]
+    for example in examples:
+        prompt = example["prompt"]
+        cells = [task.tokenizer.decode(prompt)]
+        for response in (example["before"], example["after"]):
+            mark = "right" if task.right(prompt, response) else "wrong"
+            cells.append(f"{task.tokenizer.decode(response)} ({mark})")
+        lines.append(cells)
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    padded = ([c.ljust(n) for c, n in zip(cells, widths, strict=True)] for cells in lines)
+    return ["  ".join(cells).rstrip() for cells in padded]

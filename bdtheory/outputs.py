@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -18,8 +19,9 @@ import numpy as np
 import scipy
 
 from . import __version__
-from .console import Row
+from .console import RoundRow, Row
 from .problem import Problem
+from .refinement import Refinement
 from .selection import Selection, as_text
 from .storage import draft_folder
 from .tasks import write_csv
@@ -124,7 +126,8 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
 
 def input_files(args: Namespace) -> list[str]:
     """The data files that a command reads."""
-    return [path for path in (args.train, args.val, args.test) if path is not None]
+    paths = (getattr(args, name, None) for name in ("train", "val", "test"))
+    return [path for path in paths if path is not None]
 
 
 def write_comparison(places: Places, args: Namespace, problem: Problem, rows: list[Row]) -> None:
@@ -163,16 +166,54 @@ def write_selection(
         _write_config(places.folder, "bdtheory select", args, problem, result)
 
 
+def write_rounds(
+    places: Places,
+    args: Namespace,
+    problem: Problem,
+    found: Refinement,
+    rows: list[RoundRow],
+    texts: dict[str, list[str]],
+) -> None:
+    """rounds.csv, examples.txt, config.json and refinement/ into the folder, a summary into FILE.
+
+    texts : lines, by the heading that they have in examples.txt.
+    """
+    result = {
+        "task": args.task,
+        "method": found.offline.method,
+        "message": found.message,
+        "rounds": [row.as_json() for row in rows],
+        "examples": found.examples,
+    }
+    if places.file:
+        _write_json(places.file, result)
+    if places.folder:
+        kinds = list(rows[0].scores)
+        names = ["round", "val_loss", "score", *kinds, "questions", "ess", "clipped", "empty"]
+        cells = ({**asdict(row), **row.scores} for row in rows)
+        columns = [*names, "seconds"]
+        write_csv(places.folder / "rounds.csv", columns, [[c[k] for k in columns] for c in cells])
+        blocks = ["\n".join([head, *lines]) + "\n" for head, lines in texts.items()]
+        (places.folder / "examples.txt").write_text("\n".join(blocks))
+        found.save(places.folder / "refinement")
+        torch = importlib.metadata.version("torch")
+        _write_config(places.folder, "bdtheory refine", args, problem, result, torch=torch)
+
+
 def _write_config(
-    folder: Path, command: str, args: Namespace, problem: Problem, result: dict[str, Any]
+    folder: Path,
+    command: str,
+    args: Namespace,
+    problem: Problem,
+    result: dict[str, Any],
+    **versions: str,
 ) -> None:
     """config.json: what is needed to run this again, and which files are the result's."""
-    skipped = ("command", "output", "json")  # say where the result went, not what it is
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     config = {
         "command": command,
         "files": sorted([*files, "config.json"]),
-        "options": {name: value for name, value in vars(args).items() if name not in skipped},
+        "options": options_of(args),
         "model": as_text(problem.model),
         "sha256": {path: _sha256(path) for path in input_files(args)},
         "versions": {
@@ -180,9 +221,16 @@ def _write_config(
             "numpy": np.__version__,
             "scipy": scipy.__version__,
             "python": platform.python_version(),
+            **versions,
         },
     }
     _write_json(folder / "config.json", config | ({"result": result} if result else {}))
+
+
+def options_of(args: Namespace) -> dict[str, Any]:
+    """The options that say what a result is, not where it went or how it came to be."""
+    skipped = ("command", "output", "json", "resume", *getattr(args, "refused", ()))
+    return {name: value for name, value in vars(args).items() if name not in skipped}
 
 
 def _sha256(path: str) -> str:

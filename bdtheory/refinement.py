@@ -58,6 +58,17 @@ class Refinement:
         """Rounds done."""
         return len(self.history["round"])
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Refinement):
+            return NotImplemented
+        mine, theirs = [self.offline, self.selection], [other.offline, other.selection]
+        return (
+            mine == theirs
+            and (self.examples, self.message) == (other.examples, other.message)
+            and self.history.keys() == other.history.keys()
+            and all(np.array_equal(a, other.history[k], True) for k, a in self.history.items())
+        )
+
     def __repr__(self) -> str:
         return f"Refinement({self.selection.method}, rounds={self.rounds}: {self.message})"
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from .methods import learn_weights
 from .methods.checkpoint import Checkpoint
-from .models.checks import check_choice, check_count, check_number
+from .models.checks import check_choice, check_count, check_flag, check_number
 from .problem import Problem
 from .refinement import Refinement
 from .rounds import Rounds
@@ -63,6 +63,7 @@ class Generation:
         check_number(self.share, "share", least=0.0, strict=True, try_="share=0.5")
         if self.share > 1:
             raise ValueError(f"share is {self.share!r}; needed at most 1; try share=0.5")
+        check_flag(self.lowest, "lowest")
         check_count(self.responses, "responses", try_=4)
         if self.temperature is not None:
             try_ = "temperature=1.0, or None for the most likely response"
@@ -107,7 +108,8 @@ def refine(
     score : theta -> a number to be recorded each round, such as the share of right responses.
     seed : seeds the selection and every round.
     callback : called as ``callback(round, refinement)`` after each round; True stops.
-    checkpoint : folder for the result after each round, and to go on from it.
+    checkpoint : folder for the result after each round, and to go on from it. A run that stopped
+        goes on with the next round, and may be given more rounds than before.
 
     Returns
     -------
@@ -115,8 +117,9 @@ def refine(
 
     Raises
     ------
-    ValueError : for arguments out of range, a model that cannot generate, no question left to
-        regenerate, or a checkpoint of another run.
+    ValueError : for arguments out of range, a model that cannot generate, a method without
+        weights for what it generates, no question left to regenerate, nothing generated at all, or
+        a checkpoint of another run, or of more rounds.
 
     Examples
     --------
@@ -132,6 +135,7 @@ def refine(
     """
     generation = Generation() if generation is None else generation
     _check(problem, method, rounds, seed)
+    _check_generation(problem, generation)
     run = Rounds(problem, method, generation, score, seed)
     store = None
     if checkpoint is not None:
@@ -140,6 +144,13 @@ def refine(
     if store is None or not store.resume(run):
         offline = learn_weights(problem, method, seed=seed)
         run.found = Refinement(offline, offline)
+        if store is not None:
+            store.save(run)  # a folder that cannot be written is found out now
+    if run.found.rounds > rounds:
+        raise ValueError(
+            f"checkpoint {checkpoint} is of {run.found.rounds} rounds; needed at most rounds = "
+            f"{rounds}; try rounds={run.found.rounds}, or another folder"
+        )
     while run.found.rounds < rounds:
         run.advance()
         if store is not None:
@@ -152,6 +163,11 @@ def refine(
 def _check(problem: Problem, method: Any, rounds: int, seed: int) -> None:
     check_count(rounds, "rounds", least=0, try_=3)
     check_count(seed, "seed", least=0, try_=0)
+    if not isinstance(problem, Problem):
+        raise ValueError(
+            f"problem is {type(problem).__name__}; needed a Problem; "
+            "try Problem(model, train=(prompts, responses), val=...)"
+        )
     if not hasattr(problem.model, "generate"):
         raise ValueError(
             f"{type(problem.model).__name__} cannot generate responses; needed TransformerLM or "
@@ -167,3 +183,17 @@ def _check(problem: Problem, method: Any, rounds: int, seed: int) -> None:
             f"method is {method!r}; needed one that weighs generated responses; "
             "try BMO() or Penalty()"
         )
+
+
+def _check_generation(problem: Problem, generation: Any) -> None:
+    if not isinstance(generation, Generation):
+        raise ValueError(
+            f"generation is {generation!r}; needed a Generation; try Generation(share=0.5)"
+        )
+    for name in ("steps", "max_new", "end"):
+        if getattr(generation, name) is not None and not hasattr(problem.model, "training"):
+            raise ValueError(
+                f"generation has {name}={getattr(generation, name)}, which "
+                f"{type(problem.model).__name__} has no use for; needed a TransformerLM; "
+                f"try Generation without {name}"
+            )

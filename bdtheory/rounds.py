@@ -12,6 +12,7 @@ from .hypergradient import mean_loss
 from .methods.bmo import BMO, fit_jointly
 from .methods.online import Round
 from .methods.run import in_kind
+from .models.training import threads_for
 from .problem import Problem
 from .ratios import ImportanceWeights, importance_weights
 from .refinement import HISTORY, Refinement
@@ -34,7 +35,10 @@ class Rounds:
     ):
         self.problem, self.method, self.generation = problem, method, generation
         self.score, self.seed = score, seed
-        self.questions = question_codes(problem.train)
+        given = generation.offline
+        self.offline = 1.0 - generation.share if given is None else given  # mass of offline pairs
+        self.asked = problem.train.prompts()
+        self.questions = question_codes(self.asked)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return self.found.parts()
@@ -44,11 +48,13 @@ class Rounds:
 
     def advance(self) -> None:
         """One round: generate, put the pairs together, adapt, record."""
+        theta = self._theta()
+        with threads_for(theta):
+            self._advance(theta)
+
+    def _advance(self, theta: Any) -> None:
         start, r = time.process_time(), self.found.rounds + 1
         seed = int(np.random.default_rng([self.seed, r]).integers(2**31))
-        theta = self.problem.model.initial_theta(self.seed)
-        if r > 1:
-            theta = self.found.selection.theta
         chosen = self._choose(seed)
         made = self._generate(theta, chosen, seed)
         given, data = self._round(made)
@@ -59,7 +65,15 @@ class Rounds:
         }
         history = {k: np.append(self.found.history[k], row[k]) for k in HISTORY}
         examples = [*self.found.examples, *self._examples(made, r)]
-        self.found = Refinement(self.found.offline, selection, history, examples, _message(history))
+        message = _message(history, self.offline > 0.0)
+        self.found = Refinement(self.found.offline, selection, history, examples, message)
+
+    def _theta(self) -> Any:
+        """The model that generates now: the start, then that of the round before."""
+        model = self.problem.model
+        if self.found.rounds:
+            model = dataclasses.replace(model, start=self.found.selection.theta)
+        return model.initial_theta(self.seed)  # on the model's device: a saved theta is on the CPU
 
     # Generation ----------------------------------------------------------------------------------
 
@@ -81,8 +95,8 @@ class Rounds:
         """Responses to the chosen questions; empty ones are left out."""
         first = np.unique(self.questions, return_index=True)[1]  # a row that asks each question
         rows = np.repeat(first[chosen], self.generation.responses)
-        asked, settings = self.problem.train.prompts(), self.generation.settings()
-        prompts = asked[rows] if isinstance(asked, np.ndarray) else [asked[k] for k in rows]
+        asked, settings = self.asked, self.generation.settings()
+        prompts = [asked[k] for k in rows] if isinstance(asked, list) else asked[rows]
         samples = self.problem.model.generate(theta, prompts, seed=seed, **settings)
         log_pi = to_numpy(samples.log_probs).astype(np.float64)
         kept = np.array([not self._is_empty(response) for response in samples.responses])
@@ -107,15 +121,13 @@ class Rounds:
         The generated part has the mass 1 - offline, the same for each of its questions; the offline
         part keeps its weights in proportion.
         """
-        offline = self.generation.offline
-        offline = 1.0 - self.generation.share if offline is None else offline
         online = self.problem.train.answered(made.rows, made.responses)
         codes = self.questions[made.rows]
         counts = np.bincount(codes)[codes]
-        base = (1.0 - offline) / (counts * len(np.unique(codes)))
-        if offline == 0.0:
+        base = (1.0 - self.offline) / (counts * len(np.unique(codes)))
+        if self.offline == 0.0:
             return Round(base, codes, made.log_pi), online
-        w = offline * to_numpy(self.found.offline.weights).astype(np.float64)
+        w = self.offline * to_numpy(self.found.offline.weights).astype(np.float64)
         return (
             Round(
                 np.concatenate([w, base]),
@@ -137,7 +149,7 @@ class Rounds:
             from .methods.train import train  # needs torch
 
             return train(problem, self.method, seed=seed, selector=selector)
-        return adapt_exactly(self.problem.with_train(data), self.method, given)
+        return adapt_exactly(self.problem.with_train(data), self.method, given, theta)
 
     # Records -------------------------------------------------------------------------------------
 
@@ -158,15 +170,21 @@ class Rounds:
         """Importance ratios of the generated responses at the end of the round."""
         rows = np.flatnonzero(given.generated)
         online, old = data.take(rows), given.log_pi_old[rows]
-        log_pi = self.problem.model.log_probs(theta, online.prompts(), online.responses())
+        model = self.problem.model
+        if hasattr(model, "training"):
+            log_pi = -model.losses(theta, online)
+        else:
+            log_pi = model.log_probs(theta, online.prompts(), online.responses())
         log_pi = to_numpy(log_pi).astype(np.float64)
         tau, clip = getattr(self.method, "tau", 1.0), getattr(self.method, "clip", None)
-        return importance_weights(log_pi, old, tau=tau, clip=clip)
+        # One group: an effective sample size has no scale, and a common factor cannot overflow.
+        group = np.zeros(len(rows))
+        return importance_weights(log_pi, old, tau=tau, clip=clip, groups=group)
 
     def _examples(self, made: _Made, r: int) -> list[dict[str, Any]]:
         """The first generated responses of a few questions, beside the offline ones."""
-        train, shown = self.problem.train, np.unique(made.rows, return_index=True)[1][:EXAMPLES]
-        asked, before = train.prompts(), train.responses()
+        shown = np.unique(made.rows, return_index=True)[1][:EXAMPLES]
+        asked, before = self.asked, self.problem.train.responses()
         return [
             {
                 "round": r,
@@ -187,18 +205,20 @@ class _Made(NamedTuple):
     empty: int
 
 
-def question_codes(data: Any) -> np.ndarray:
+def question_codes(asked: Any) -> np.ndarray:
     """The question of every pair as a number from 0, equal for equal prompts, (n,)."""
-    asked = data.prompts()
     keys = [tuple(np.asarray(prompt).tolist()) for prompt in asked]
     number = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([number[key] for key in keys])
 
 
-def adapt_exactly(problem: Problem, method: Any, given: Round) -> Selection:
+def adapt_exactly(problem: Problem, method: Any, given: Round, theta: Any) -> Selection:
     """A round of a model in closed form: theta_next at the base weights, all ratios still 1.
 
         theta_next = argmin of L_val + gamma sum_i w_i l_i                 (C10)
+
+    Of several minimisers the one nearest theta, the model before: what no question and no
+    validation sample sees stays as it was, as under training.
 
     Raises ValueError for a method without closed-form weights.
     """
@@ -208,13 +228,17 @@ def adapt_exactly(problem: Problem, method: Any, given: Round) -> Selection:
             "closed-form weights, since the round is one exact fit; try BMO(gamma=1.0)"
         )
     w = in_kind(problem, given.base)
-    fit = fit_jointly(problem, w, method.gamma, None)
+    theta = in_kind(problem, theta)
+    moved = problem.with_train(_beyond(problem.train, theta))
+    moved.val = _beyond(problem.val, theta)
+    fit = fit_jointly(moved, w, method.gamma, None)  # theta_next - theta, of least norm
+    theta = theta + fit.theta
     test = problem.test
     return Selection(
         weights=w,
-        theta=fit.theta,
-        val_loss=mean_loss(problem, fit.theta, problem.val),
-        test_loss=None if test is None else mean_loss(problem, fit.theta, test),
+        theta=theta,
+        val_loss=mean_loss(problem, theta, problem.val),
+        test_loss=None if test is None else mean_loss(problem, theta, test),
         status=Status.STATIONARY if fit.converged else Status.DIVERGED,
         history={},
         method=as_text(method),
@@ -222,10 +246,16 @@ def adapt_exactly(problem: Problem, method: Any, given: Round) -> Selection:
     )
 
 
-def _message(history: dict[str, np.ndarray]) -> str:
-    """One sentence on the rounds so far."""
+def _beyond(data: Any, theta: Any) -> Any:
+    """The same questions, and what theta leaves of the responses: y - X theta."""
+    return dataclasses.replace(data, y=data.y - data.X @ theta)
+
+
+def _message(history: dict[str, np.ndarray], offline: bool) -> str:
+    """One sentence on the rounds so far; `offline`: whether offline pairs have mass in them."""
     rounds, empty = len(history["round"]), int(history["empty"].sum())
     text = f"{rounds} round{'s' if rounds > 1 else ''} of generation"
     if empty:
-        text += f"; nothing was generated for a question {empty} times, which kept it offline"
+        kept = "which kept it offline" if offline else "which left it out of the round"
+        text += f"; nothing was generated for a question {empty} times, {kept}"
     return text

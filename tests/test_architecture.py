@@ -25,7 +25,8 @@ LAYERS = [
     ["cones", "usefulness", "adaptation", "refinement", "rounds", "refining"],
     ["tasks", "plots"],
     ["testing"],
-    ["console", "outputs"],
+    ["console", "inputs", "outputs"],
+    ["cli_refine"],
     ["cli"],
     ["__main__", "__init__"],
 ]

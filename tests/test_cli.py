@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import bdtheory as bdt
-from bdtheory import cli, console, outputs
+from bdtheory import cli, console, inputs, outputs
 from bdtheory.tasks import align, digits, read_table, write_csv
 from bdtheory.weights import auc, effective_sample_size
 
@@ -403,7 +403,10 @@ BAD = {
     "json over data": (f"compare {GOOD} --json val.csv", None, ["val.csv", "read as data"]),
     "json in folder": (f"select {GOOD} -o out --json out/o.json", None, ["inside out"]),
     "unknown option": (f"compare {GOOD} --gamma 1", None, ["--gamma"]),
-    "abbreviated option": (f"compare {GOOD} --rat 1", None, ["--rat"]),
+    "abbreviated option": (f"compare {GOOD} --rat 1", None, ["--rat", "bdtheory compare --help"]),
+    "option of another command": (
+        f"select {GOOD} -o out --ratios 1", None, ["--ratios", "bdtheory select --help"],
+    ),
     "unknown method": (f"select {GOOD} -o out --method magic", None, ["'magic'", "implicit"]),
 }  # fmt: skip
 
@@ -516,7 +519,7 @@ def test_help_teaches_with_examples_that_parse(command, capsys):
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 100
     examples = [line.strip() for line in text.splitlines() if line.startswith("  bdtheory ")]
-    assert len(examples) == 2
+    assert len(examples) == (2 if command else 3)
     for example in examples:
         args = cli.build_parser().parse_args(shlex.split(example)[1:])
         assert args.command.__name__ == example.split()[1]
@@ -532,7 +535,7 @@ def small_digits(tmp_path_factory):
     pytest.importorskip("sklearn")
     file = tmp_path_factory.mktemp("digits") / "rows.json"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "digits", functools.partial(digits, N=200, m=80))
+        patch.setattr(inputs, "digits", functools.partial(digits, N=200, m=80))
         patch.setattr(sys, "stdout", printed := io.StringIO())
         assert run(f"compare --dataset digits --corrupt 0.4 --seed 2 --mu 0.1 --json {file}") == 0
     return strict_json(file), printed.getvalue()

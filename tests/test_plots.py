@@ -8,7 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import bdtheory as bdt
-from bdtheory.plots import BAD, CLEAN, plot_history, plot_weights
+from bdtheory.models import LinearGaussian
+from bdtheory.plots import BAD, CLEAN, plot_history, plot_rounds, plot_weights
+from bdtheory.refinement import Refinement
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +83,38 @@ def test_torch_weights_are_drawn_as_numpy(problem, selection):
 def test_a_mask_of_another_shape_is_refused(selection):
     with pytest.raises(ValueError, match=r"clean has shape \(3,\); needed .* \(4,\); try"):
         plot_weights(selection, clean=np.ones(3, dtype=bool))
+
+
+@pytest.fixture(scope="module")
+def refinement():
+    """Two rounds on two questions whose targets validation contradicts, with a score."""
+    model = LinearGaussian(s=0.1, start=np.zeros(1))
+    train = np.array([[1.0], [2.0]]), np.array([3.0, 6.0])
+    problem = bdt.Problem(model, train=train, val=(np.ones((1, 1)), np.ones(1)))
+    return bdt.refine(problem, bdt.BMO(), rounds=2, score=lambda theta: float(theta[0]))
+
+
+def test_rounds_show_losses_questions_and_scores(refinement):
+    ax = plot_rounds(refinement)
+    offline, loss = lines(ax)
+    (questions,) = lines(ax.figure.axes[1])
+    assert offline.tolist() == [refinement.offline.val_loss]
+    assert np.array_equal(loss, refinement.history["val_loss"])
+    assert np.array_equal(questions, refinement.history["questions"])
+    assert len({*offline.tolist(), *loss.tolist(), *questions.tolist()}) >= 4  # not to be swapped
+    one, two = refinement.history["score"]
+    assert [text.get_text() for text in ax.texts] == [f"score {one:.3g}", f"{two:.3g}"]
+    assert ax.get_yscale() == "log"
+
+
+def test_rounds_without_a_score_or_with_a_loss_of_zero(refinement):
+    zero = np.array([0.0, 1.0])
+    unknown = {"score": np.full(2, np.nan), "val_loss": zero}
+    ax = plot_rounds(dataclasses.replace(refinement, history=refinement.history | unknown))
+    assert (len(ax.texts), ax.get_yscale()) == (0, "linear")
+
+
+def test_no_round_is_drawn_as_offline_alone(refinement):
+    ax = Figure().subplots()
+    assert plot_rounds(Refinement(refinement.offline, refinement.offline), ax) is ax
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["offline"]

@@ -23,7 +23,7 @@ def test_the_block_prints_what_is_shown(number):
 
 
 def test_there_are_blocks_and_every_make_target_exists():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     makefile = (Path(__file__).parent.parent / "Makefile").read_text()
     for target in set(re.findall(r"\bmake (\w+)", README)) - {"and"}:
         assert f"\n{target}:" in makefile, target

@@ -405,8 +405,11 @@ def test_a_batch_stands_for_all_samples(monkeypatch, method, a, b):
     step = bdt.TransformerLM.losses_and_gradient
 
     def note(self, theta, w, batch):
-        passed.append(np.array(w))
-        return step(self, theta, w, batch)
+        def weigh(losses):
+            passed.append(w(losses))
+            return passed[-1]
+
+        return step(self, theta, weigh, batch)
 
     monkeypatch.setattr(bdt.TransformerLM, "losses_and_gradient", note)
     settings = replace(SETTINGS, steps=5, batch_size=2)  # five batches are one pass over 10

@@ -11,12 +11,14 @@ Offline pairs have no pi_old: `Ratio` leaves them at their base weight.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..ratios import importance_weights
 from .selectors import State
+
+LARGEST = math.log(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,36 +57,55 @@ class Ratio:
 
     At tau = 1 without a clip a generated response pushes nowhere in expectation, E_old[rho grad
     log pi] = 0; tau > 1 pulls back towards the model that generated, tau < 1 drives away from it
-    (C08(b)). `grouped` keeps every question's mass as it was.
+    (C08(b)). `grouped` keeps every question's mass as it was. The factors are those of
+    `importance_weights`, without its checks and statistics, which would cost more than all else
+    that is done to weights in a step.
     """
 
-    value_function = False
+    value_function, follows = False, True
 
     def __init__(
         self, given: Round, gamma: float, *, tau: float, clip: float | None, grouped: bool
     ):
-        self.given, self.gamma, self.tau, self.clip = given, gamma, tau, clip
+        self.gamma, self.tau = gamma, tau
+        self.top = math.inf if clip is None else math.log(clip)
         self.rows = np.flatnonzero(given.generated)
         self.place = np.full(len(given.base), -1)
         self.place[self.rows] = np.arange(len(self.rows))
         self.groups = given.questions[self.rows] if grouped else None
-        old = given.log_pi_old[self.rows]
-        self.state: State = {"log_pi": old.copy()}
-        self.old, self.weights = old, given.base.copy()
+        self.counts = np.bincount(given.questions[self.rows])
+        self.old, self.base = given.log_pi_old[self.rows], given.base[self.rows]
+        self.state: State = {"log_pi": self.old.copy()}
+        self.weights = given.base.copy()
 
     def shares(self, progress: float) -> tuple[float, float]:
         return 1.0 / (1.0 + self.gamma), self.gamma / (1.0 + self.gamma)
 
     def update(self, progress: float, rows: np.ndarray, losses: np.ndarray) -> None:
         place = self.place[rows]
-        self.state["log_pi"][place[place >= 0]] = -losses[place >= 0]
-        if len(self.rows):
-            factors = self.ratios().weights
-            self.weights[self.rows] = self.given.base[self.rows] * factors
+        online = place >= 0
+        if online.any():
+            self.state["log_pi"][place[online]] = -losses[online]
+            log_rho = self.state["log_pi"] - self.old
+            self.weights[self.rows] = self.base * self._factors(log_rho)
 
-    def ratios(self):
-        """`ImportanceWeights` of the generated responses, as last seen."""
-        log_pi = self.state["log_pi"]
-        return importance_weights(
-            log_pi, self.old, tau=self.tau, clip=self.clip, groups=self.groups
+    def _factors(self, log_rho: np.ndarray) -> np.ndarray:
+        """min(rho^(1/tau), clip) from log rho (k,); grouped with mean 1 in each question."""
+        log_w = np.minimum(log_rho / self.tau, self.top)
+        if self.groups is None:
+            return _exp(log_w)
+        peak = np.full(int(self.groups.max()) + 1, -math.inf)
+        np.maximum.at(peak, self.groups, log_w)
+        e = np.exp(log_w - peak[self.groups])  # at most 1: no overflow, and a sum of at least 1
+        mean = np.bincount(self.groups, weights=e) / np.maximum(self.counts, 1)
+        return e / mean[self.groups]
+
+
+def _exp(log_w: np.ndarray) -> np.ndarray:
+    """exp, or a ValueError where it would overflow."""
+    if (largest := float(log_w.max())) > LARGEST:
+        raise ValueError(
+            f"the largest log ratio over tau is {largest:.6g}; needed at most {LARGEST:.6g}; "
+            "try BMO(clip=10.0), grouped=True, or a larger tau"
         )
+    return np.exp(log_w)

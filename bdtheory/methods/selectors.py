@@ -26,7 +26,8 @@ State = dict[str, np.ndarray]
 class Selector(Protocol):
     """What the training loop needs. `weights` (N,) is on the simplex; `state` is all that moves."""
 
-    value_function: bool
+    value_function: bool  # whether losses are to be less those of phi, trained on F_w alone
+    follows: bool  # whether w is a function of theta, taken at the losses of the same pass
     state: State
 
     @property
@@ -44,7 +45,7 @@ class Selector(Protocol):
 class Fixed:
     """Weights that stay, uniform unless given: L_val and F_w in the shares val : train."""
 
-    value_function = False
+    value_function = follows = False
 
     def __init__(
         self, problem: Problem, val: float, train: float, weights: np.ndarray | None = None
@@ -78,6 +79,7 @@ class Mirror:
     """
 
     MEMORY = 0.9  # of the running mean, per batch
+    follows = False
 
     def __init__(
         self,
@@ -103,11 +105,14 @@ class Mirror:
 
     @property
     def weights(self) -> np.ndarray:
-        return softmax(self.log_base + self.state["omega"][self.codes].sum(axis=0))
+        return _softmax(self.log_base + self.state["omega"][self.codes].sum(axis=0))
 
     def update(self, progress: float, rows: np.ndarray, losses: np.ndarray) -> None:
-        w, old = self.weights[rows], float(self.state["centre"])
-        F = float(w @ losses / w.sum()) if w.any() else old  # this batch's estimate of F_w
+        log_w = self.log_base[rows] + self.state["omega"][self.codes[:, rows]].sum(axis=0)
+        if log_w.max() == -np.inf:  # weights of 0 alone: nothing to estimate, nothing to move
+            return
+        w, old = _softmax(log_w), float(self.state["centre"])
+        F = float(w @ losses)  # this batch's estimate of F_w
         centre = F if np.isnan(old) else self.MEMORY * old + (1 - self.MEMORY) * F
         self.state["centre"] = np.array(centre)
         for codes in self.codes:
@@ -125,7 +130,7 @@ class ClosedForm:
     tau_t falls geometrically from `hot` to `cold` times the mean loss of the first batch.
     """
 
-    value_function = False
+    value_function = follows = False
 
     def __init__(self, problem: Problem, gamma: float, hot: float, cold: float):
         self.groups, self.gamma, self.hot, self.cold = problem.groups, gamma, hot, cold
@@ -152,6 +157,12 @@ class ClosedForm:
         self.state["losses"][groups] = means
 
 
+def _softmax(omega: np.ndarray) -> np.ndarray:
+    """`softmax` of NumPy logits, without finding out each time that they are."""
+    e = np.exp(omega - omega.max())
+    return e / e.sum()
+
+
 def _count(problem: Problem) -> int:
     """The number of logits: samples, or groups."""
     return problem.N if problem.group_names is None else len(problem.group_names)
@@ -165,5 +176,6 @@ def _log_uniform(problem: Problem) -> np.ndarray:
 
 def _mean_by_code(codes: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Each code once, and the mean of its values."""
-    each, place = np.unique(codes, return_inverse=True)
-    return each, np.bincount(place, weights=values) / np.bincount(place)
+    counts = np.bincount(codes)
+    each = np.flatnonzero(counts)
+    return each, np.bincount(codes, weights=values)[each] / counts[each]

@@ -4,15 +4,18 @@
     w     <- selector.update(losses of the same pass)
 
 The joint batch goes through the model once: the per-sample losses that the selector needs are
-those of theta's own step. A run between two steps is all in `Run.state`, so that a checkpoint
-continues bit for bit.
+those of theta's own step. A learned w moves after it, together with theta; one in closed form that
+`follows` theta is taken at those losses, before the gradient. A run between two steps is all in
+`Run.state`, so that a checkpoint continues bit for bit.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ from .descent import Batches, Descent, Theta
 from .run import Callback, in_kind
 from .selectors import Selector
 
+Weigh = Callable[[np.ndarray, np.ndarray], np.ndarray]
 HISTORY = ("iteration", "seconds", "val_loss", "train_loss", "ess")
 MEMORY = 0.9  # of the running mean of F_w, per batch
 
@@ -99,40 +103,44 @@ class Run:
         a, b = self.selector.shares(progress)
         rows = self.rows.draw(self.rng) if b else np.arange(0)
         val_rows = self.val_rows.draw(self.rng) if a else np.arange(0)
-        w = self.selector.weights[rows]
-        # Unbiased for a L_val + b F_w: a batch stands for N / len(rows) times as many samples.
-        share = b * w * (self.problem.N / max(len(rows), 1))
-        c = np.concatenate([share, np.full(len(val_rows), a / max(len(val_rows), 1))])
+        k, selector = len(rows), self.selector
+
+        def weigh(places: np.ndarray, losses: np.ndarray) -> np.ndarray:
+            """The weights of these places of the joint batch, from the losses of this very pass."""
+            own = places[places < k]
+            if selector.follows and len(own) and np.isfinite(losses).all():
+                selector.update(progress, rows[own], losses[: len(own)])
+            # Unbiased for a L_val + b F_w: a batch stands for N / k times as many samples.
+            w = selector.weights[rows[own]] * (b * self.problem.N / max(k, 1))
+            return np.append(w, np.full(len(places) - len(own), a / max(len(val_rows), 1)))
+
         batch = _joint(self.problem, rows, val_rows)
-        losses, gradient = self._pass(self.leader.theta, c, batch)
-        shown = losses[: len(rows)]
+        losses, gradient = self._pass(self.leader.theta, weigh, batch)
+        shown, w = losses[:k], selector.weights[rows]
         if self.follower is not None and b:
-            own, back = self._pass(self.follower.theta, share / b, self.problem.train.take(rows))
+            train = self.problem.train.take(rows)
+            own, back = self._pass(self.follower.theta, lambda at, l: weigh(at, l) / b, train)
             if not (np.isfinite(own).all() and self.follower.step(back, progress)):
                 return self._diverge()
             shown = shown - own
         if not (np.isfinite(losses).all() and self.leader.step(gradient, progress)):
             return self._diverge()
         if b:
-            self._note_train_loss(w, losses[: len(rows)])
-            self.selector.update(progress, rows, shown)
+            self._note_train_loss(w, losses[:k])
+            if not selector.follows:
+                selector.update(progress, rows, shown)
         self.step += 1
         self._end()
 
-    def _pass(self, theta: Theta, c: np.ndarray, batch: Any) -> tuple[np.ndarray, Theta]:
+    def _pass(self, theta: Theta, weigh: Weigh, batch: Any) -> tuple[np.ndarray, Theta]:
         """Losses of the batch, (n,) NumPy, and the gradient of sum c_i l_i, in parts."""
-        model, losses, gradient = self.problem.model, [], dict[str, Any]()
-        for rows in np.array_split(np.arange(len(c)), min(self.settings.accumulate, len(c))):
-            part = batch if len(rows) == len(c) else batch.take(rows)
-            if not np.any(c[rows]):  # weights that underflowed: the selector still sees the losses
-                losses.append(model.losses(theta, part))
-                continue
-            l, g = model.losses_and_gradient(theta, c[rows], part)
-            losses.append(l)
+        model, n, losses, gradient = self.problem.model, len(batch), [], dict[str, Any]()
+        for places in np.array_split(np.arange(n), min(self.settings.accumulate, n)):
+            part = batch if len(places) == n else batch.take(places)
+            l, g = model.losses_and_gradient(theta, functools.partial(weigh, places), part)
+            losses.append(to_numpy(l).astype(np.float64))
             gradient = {name: g[name] + gradient.get(name, 0.0) for name in g}
-        if not gradient:
-            gradient = {name: torch.zeros_like(t) for name, t in theta.items()}
-        return np.concatenate([to_numpy(l).astype(np.float64) for l in losses]), gradient
+        return np.concatenate(losses), gradient
 
     def _note_train_loss(self, w: np.ndarray, losses: np.ndarray) -> None:
         """The running mean of F_w = sum_i w_i l_i, from this batch's share of it."""

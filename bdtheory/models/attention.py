@@ -24,6 +24,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_torch_array
 
 from ..problem import Array
+from ..selection import to_numpy
 from .checks import check_count
 from .training import DEFAULT, Training
 
@@ -142,11 +143,16 @@ class OneLayerTransformer:
     ) -> tuple[Array, dict[str, Array]]:
         """(losses, gradient of sum_i w_i l_i) in one pass; w (n,), or (S, n) for S starts.
 
-        Raises ValueError where all weights (of one start) are zero: there is nothing to fit.
+        w may be a function of the losses (n,), NumPy, that gives the weights, for one start. Raises
+        ValueError where all weights given (of one start) are zero: there is nothing to fit.
         """
         run = _forward(theta, data)
-        w = _weights(w, run)
-        return _starts_first(run.l, theta), _backward(run, w, theta)
+        losses = _starts_first(run.l, theta)
+        if callable(w):
+            w = array_namespace(run.l).asarray(w(to_numpy(losses)))[:, None, None]
+        else:
+            w = _weights(w, run)
+        return losses, _backward(run, w, theta)
 
 
 # The equations. Starts run along the last axis, so that a contraction with the one-hot embeddings

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from ..selection import to_numpy
 from .checks import check_choice, check_count, check_flag, check_number
 from .gpt import Cache, Theta, hidden, shapes
 from .samples import Samples
@@ -160,21 +161,13 @@ class TransformerLM:
     def losses_and_gradient(self, theta: Theta, w: Any, data: Tokens) -> tuple[torch.Tensor, Theta]:
         """(l_i, (n,); gradient of sum_i w_i l_i, shaped like theta) from one forward pass.
 
-        w (n,) >= 0, NumPy or torch. Raises ValueError where all of them are 0.
+        w (n,) >= 0, NumPy or torch, or a function of the losses (n,), NumPy, that gives them.
+        Raises ValueError where all weights given are 0.
         """
-        w = torch.as_tensor(w)
-        if w.shape != (len(data),):
-            raise ValueError(
-                f"w has shape {tuple(w.shape)}; needed one weight for each of {len(data)} pairs; "
-                "try the weights of this batch"
-            )
-        if not bool((w != 0).any()):
-            raise ValueError(
-                "all weights of the batch are 0; needed at least one positive; try a larger batch, "
-                "or drop samples of weight 0"
-            )
+        given = None if callable(w) else checked_weights(w, len(data))
         leaves = {name: t.detach().requires_grad_() for name, t in theta.items()}
         losses = self.losses(leaves, data)
+        w = torch.as_tensor(w(to_numpy(losses).astype("float64"))) if given is None else given
         total = (w.to(losses.device, losses.dtype) * losses).sum()
         grads = torch.autograd.grad(total, list(leaves.values()))
         return losses.detach(), dict(zip(leaves, grads, strict=True))
@@ -283,6 +276,22 @@ class TransformerLM:
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else like.dtype
         shape = self.layers, n, self.heads, T, self.width // self.heads
         return Cache(*(torch.zeros(shape, dtype=dtype, device=like.device) for _ in range(2)))
+
+
+def checked_weights(w: Any, n: int) -> torch.Tensor:
+    """w as a tensor (n,). Raises ValueError for another shape, or where all weights are 0."""
+    w = torch.as_tensor(w)
+    if w.shape != (n,):
+        raise ValueError(
+            f"w has shape {tuple(w.shape)}; needed one weight for each of {n} pairs; "
+            "try the weights of this batch"
+        )
+    if not bool((w != 0).any()):
+        raise ValueError(
+            "all weights of the batch are 0; needed at least one positive; try a larger batch, "
+            "or drop samples of weight 0"
+        )
+    return w
 
 
 @functools.cache

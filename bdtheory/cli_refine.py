@@ -1,0 +1,297 @@
+"""`bdtheory refine`: self-refining on a toy language task, with a small model pretrained for it.
+
+From here to the model, reading down: refine -> refining.refine for offline selection, go_on for the
+rounds -> rounds.py -> methods/train.py. What is printed is made in console.py, what is written in
+outputs.py.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import refining
+from .console import RoundRow, StatusLine, example_lines, finite, print_rounds
+from .linalg import few_threads
+from .methods import BMO, Penalty
+from .models import Training
+from .models.checks import check_count
+from .outputs import options_of, outputs, write_rounds
+from .refinement import Refinement
+from .refining import Generation
+from .rounds import Rounds
+from .selection import Status, to_numpy
+from .tasks import quality, safety
+from .tasks.language import END, LanguageTask, pretrained
+from .weights import entropy
+
+if TYPE_CHECKING:
+    from .models.transformer import TransformerLM
+
+COMMAND = "bdtheory refine"
+REFUSED = {  # options of the other commands, and why they mean nothing here
+    "mu": "the model is a transformer, which has no ridge",
+    "test": "the task makes its own test questions",
+}
+
+
+class Setting(NamedTuple):
+    """One task: how it is made, how the model is fine-tuned, and BMO's temperatures.
+
+    Chosen on seeds of their own; a temperature of 2 for the ratios keeps a generated response near
+    the model that gave it (C08(b)).
+    """
+
+    make: Callable[..., LanguageTask]
+    training: Training
+    bmo: BMO
+    pretraining: int  # steps
+
+
+TASKS = {
+    "quality": Setting(
+        quality,
+        Training(steps=200, learning_rate=1.5e-3, selector_rate=0.1),
+        BMO(hot=3.0, cold=0.05, tau=2.0),
+        1500,
+    ),
+    "safety": Setting(
+        safety,
+        Training(steps=200, learning_rate=7e-4, selector_rate=2.0),
+        BMO(gamma=0.3, hot=0.3, cold=0.03, tau=2.0),
+        1000,
+    ),
+}
+
+
+def refine_options(parser: ArgumentParser) -> None:
+    """The options of `bdtheory refine`."""
+    add = parser.add_argument_group("task and method").add_argument
+    text = "quality: half of the responses are bad; safety: harmful questions are complied with"
+    add("--task", choices=tuple(TASKS), required=True, help=text)
+    text = "bmo (default): importance ratios as weights; penalty: a selector that is learned"
+    add("--method", choices=("bmo", "penalty"), default="bmo", help=text)
+    add = parser.add_argument_group("rounds").add_argument
+    add("--rounds", type=int, default=4, help="rounds of generation, >= 1 (default 4)")
+    text = "share of the questions regenerated in a round, those of lowest weight, in (0, 1] (1.0)"
+    add("--share", type=float, default=1.0, help=text)
+    text = "mass of the offline pairs beside the generated ones, in [0, 1); 0: online only (0.5)"
+    add("--offline", type=float, default=0.5, help=text)
+    add("--responses", type=int, default=2, help="responses generated for a question (default 2)")
+    text = "> 0; near 0 all responses to a question are the same (default 1.0)"
+    add("--temperature", type=float, default=1.0, help=text)
+    add = parser.add_argument_group("training").add_argument
+    text = "optimiser steps of offline selection; each round takes a quarter (default 200)"
+    add("--steps", type=int, default=200, help=text)
+    text = "optimiser steps of pretraining (default 1500 for quality, 1000 for safety)"
+    add("--pretrain-steps", type=int, metavar="STEPS", help=text)
+    add("--seed", type=int, default=0, help="seeds data, training and rounds, >= 0 (default 0)")
+    add = parser.add_argument_group("output").add_argument
+    add("--json", metavar="FILE", help="also write the result to FILE as JSON")
+    text = "also write files there: a new folder, or an earlier result, which is replaced"
+    add("-o", dest="output", metavar="FOLDER", help=text)
+    text = "go on from the earlier result in FOLDER, made with the same options, up to --rounds"
+    add("--resume", action="store_true", help=text)
+    for name in REFUSED:
+        parser.add_argument(f"--{name}", help=SUPPRESS)
+    parser.set_defaults(refused=("refused", *REFUSED))
+
+
+def refine(args: Namespace) -> None:
+    """Offline selection and rounds on a toy task: a table, examples, and files where asked for."""
+    setting = check(args)
+    method = setting.bmo if args.method == "bmo" else Penalty()
+    task = setting.make(args.seed)
+    generation = generation_of(args, task)
+    with outputs(args, COMMAND) as places:
+        found, shares = earlier_result(args) if args.resume else (None, [])
+        training = dataclasses.replace(setting.training, steps=args.steps)
+        model = task.model(training=training, device="cpu")
+        # One thread: sums then have one order. After the model, which loads torch and its threads.
+        with StatusLine(sys.stderr) as line, few_threads(1):
+            if found is None:
+                line.show(f"pretraining the model, {args.pretrain_steps} steps")
+                theta = pretrained(task, model, steps=args.pretrain_steps)
+                model = dataclasses.replace(model, start=theta)
+            problem = task.problem(model)
+            score = functools.partial(score_kinds, task, model, shares)
+            if found is None:
+                line.show(f"offline selection, {args.steps} steps")
+                found = refining.refine(problem, method, 0, generation=generation, seed=args.seed)
+                score(found.offline.theta)
+            rounds = Rounds(problem, method, generation, score, args.seed)
+            found = go_on(rounds, found, args.rounds, line)
+        rows = rows_of(task, found, shares)
+        texts = {
+            f"round {r}": example_lines(task, [e for e in found.examples if e["round"] == r])
+            for r in range(1, found.rounds + 1)
+        }
+        write_rounds(places, args, problem, found, rows, texts)
+    print_rounds(sys.stdout, task, found.offline.method, rows, texts[f"round {found.rounds}"])
+    if args.output is not None:
+        files = "rounds.csv, examples.txt, config.json, refinement/"
+        sys.stdout.write(f"written to {args.output}: {files}\n")
+
+
+def check(args: Namespace) -> Setting:
+    """The task's setting, for options that fit together; their last defaults are filled in."""
+    for name, reason in REFUSED.items():
+        if getattr(args, name) is not None:
+            raise ValueError(f"got --{name}; {reason}; try leaving it out")
+    if args.resume and args.output is None:
+        raise ValueError("got --resume without -o; needed the folder of a result; try -o FOLDER")
+    setting = TASKS[args.task]
+    if args.pretrain_steps is None:
+        args.pretrain_steps = setting.pretraining
+    for name, least, try_ in (("rounds", 1, 4), ("steps", 1, 200), ("seed", 0, 0)):
+        check_count(getattr(args, name), name, least=least, try_=try_)
+    check_count(args.pretrain_steps, "pretrain-steps", try_=setting.pretraining)
+    return setting
+
+
+def generation_of(args: Namespace, task: LanguageTask) -> Generation:
+    """What the options ask of a round."""
+    return Generation(
+        share=args.share,
+        offline=args.offline,
+        responses=args.responses,
+        temperature=args.temperature,
+        steps=max(1, args.steps // 4),
+        max_new=task.max_new,
+        end=END,
+    )
+
+
+def earlier_result(args: Namespace) -> tuple[Refinement, list[dict[str, float]]]:
+    """The refinement in the folder -o, and the scores by kind of its offline part and rounds.
+
+    Raises ValueError where there is none, or one of other options: --rounds may grow.
+    """
+    folder = Path(args.output)
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        options, scores = config["options"], [r["scores"] for r in config["result"]["rounds"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} has no result to go on from ({type(error).__name__}); needed the folder of "
+            f"an earlier `{COMMAND} -o`; try leaving --resume out"
+        ) from None
+    for name, value in options_of(args).items():
+        if name != "rounds" and options.get(name) != value:
+            raise ValueError(
+                f"{folder} was made with {name} {options.get(name)!r}, got {value!r}; needed the "
+                f"same to go on; try --{name.replace('_', '-')} {options.get(name)}"
+            )
+    found = Refinement.load(folder / "refinement")
+    if found.rounds > args.rounds:
+        raise ValueError(
+            f"{folder} has {found.rounds} rounds; needed --rounds of at least that to go on, got "
+            f"{args.rounds}; try --rounds {2 * found.rounds}"
+        )
+    return found, scores
+
+
+def go_on(rounds: Rounds, found: Refinement, upto: int, line: StatusLine) -> Refinement:
+    """The refinement after as many rounds as asked for; a round needs the one before only."""
+    rounds.found = found
+    while rounds.found.rounds < upto:
+        r, val_loss = rounds.found.rounds + 1, rounds.found.selection.val_loss
+        line.show(f"round {r} of {upto}  validation loss {val_loss:.4g} before it")
+        rounds.advance()
+    for selection in (rounds.found.offline, rounds.found.selection):
+        if selection.status is Status.DIVERGED:
+            raise ValueError(
+                f"{selection.method} diverged ({selection.message}); needed finite losses; try "
+                "another --seed or more --pretrain-steps"
+            )
+    return rounds.found
+
+
+def score_kinds(
+    task: LanguageTask, model: TransformerLM, shares: list[dict[str, float]], theta: Any
+) -> float:
+    """The share of right responses to the test questions, greedily sampled; by kind into shares."""
+    made = model.generate(
+        theta, task.test[0], max_new=task.max_new, temperature=None, end=END
+    ).responses
+    score = task.score(made)
+    shares.append(task.by_kind(score))
+    return float(score.mean())
+
+
+def rows_of(
+    task: LanguageTask, found: Refinement, shares: list[dict[str, float]]
+) -> list[RoundRow]:
+    """Offline selection as round 0, then the rounds; shares by kind (1 + rounds of them)."""
+    offline, history = found.offline, found.history
+    count = [int(np.sum(task.kinds.test == kind)) for kind in shares[0]]
+    masses = np.bincount(task.groups, weights=to_numpy(offline.weights))  # of every question
+    first = RoundRow(
+        round=0,
+        val_loss=finite(offline.val_loss),
+        score=float(np.average(list(shares[0].values()), weights=count)),
+        scores=shares[0],
+        questions=float(np.exp(entropy(masses))),
+        ess=None,
+        clipped=None,
+        empty=0,
+        seconds=float(offline.history["seconds"][-1]),
+    )
+    return [first] + [
+        RoundRow(
+            round=int(history["round"][k]),
+            val_loss=finite(history["val_loss"][k]),
+            score=float(history["score"][k]),
+            scores=shares[k + 1],
+            questions=float(history["questions"][k]),
+            ess=finite(history["ess"][k]),
+            clipped=finite(history["clipped"][k]),
+            empty=int(history["empty"][k]),
+            seconds=float(history["seconds"][k]),
+        )
+        for k in range(found.rounds)
+    ]
+
+
+REFINE = """\
+Self-refining on a toy language task whose truth is known: responses that selection throws away are
+generated anew by the model, and learned from beside the offline ones. Shows what that gains and
+what it loses, for each kind of question."""
+
+REFINE_EPILOG = """\
+what happens:
+  pretraining   a transformer of two layers learns the task's corpus; the same for every --seed
+  offline       each training pair gets a weight, learned from trusted validation pairs, while the
+                model learns from both
+  round         1. the model of the round before answers the questions again (--responses each;
+                   before the first round that is the pretrained model, not the offline one)
+                2. it is trained on validation pairs, generated pairs and, with --offline of the
+                   mass, the offline pairs; generated ones are weighted as --method says
+Most matters --offline: 0 keeps nothing of the training responses, near 1 hardly any generated ones.
+--share below 1 leaves the questions of largest weight as they are. What the pretrained model cannot
+do at all, generation does not teach it.
+
+examples:
+  bdtheory refine --task quality
+  bdtheory refine --task safety --method penalty --offline 0 --rounds 6 -o safety-online
+  bdtheory refine --task safety --method penalty --offline 0 --rounds 9 -o safety-online --resume
+
+A run takes about half a minute on one core, nearly all of it pretraining; --pretrain-steps 200 is
+for a first look. Two runs with the same options write the same numbers, the seconds apart.
+
+output in FOLDER, complete or not there at all:
+  rounds.csv    a row for offline selection (round 0) and for every round, as in the table
+  examples.txt  a few questions with the offline response and a generated one, of every round
+  config.json   options, versions, the same rows
+  refinement/   for Python: bdtheory.refinement.Refinement.load("FOLDER/refinement")
+--json writes task, method, message, rounds and examples (as tokens) as one object.
+--mu and --test belong to the other commands: this model has no ridge, and the task makes its own
+test questions."""
