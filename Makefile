@@ -38,6 +38,7 @@ bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.hypergradient
 	$(BIN)/python -m benchmarks.usefulness
 	$(BIN)/python -m benchmarks.transformer
+	$(BIN)/python -m benchmarks.refining
 
 clean:
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

@@ -49,7 +49,8 @@ class TimedSelector:
 
     def __init__(self, selector: Selector):
         self.selector = selector
-        self.value_function, self.state = selector.value_function, selector.state
+        self.value_function, self.follows = selector.value_function, selector.follows
+        self.state = selector.state
 
     @property
     def weights(self) -> np.ndarray:

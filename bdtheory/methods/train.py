@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -65,6 +65,20 @@ def train(
         return run.selection(method)
 
 
+class Step(NamedTuple):
+    """The batch of one step: rows of training and of validation, and what their losses count.
+
+    w are the weights of `rows`, None where the selector follows theta.
+    """
+
+    progress: float
+    a: float
+    b: float
+    rows: np.ndarray
+    val_rows: np.ndarray
+    w: np.ndarray | None
+
+
 class Run:
     """One run of the loop, between two steps.
 
@@ -99,38 +113,48 @@ class Run:
 
     def advance(self) -> None:
         """One joint step; `ended` is set where the budget is used or a number is not finite."""
+        step = self._draw()
+        rows, k, weigh = step.rows, len(step.rows), functools.partial(self._weigh, step)
+        batch = _joint(self.problem, rows, step.val_rows)
+        losses, gradient = self._pass(self.leader.theta, weigh, batch)
+        shown = losses[:k]
+        if self.follower is not None and k:
+            train = self.problem.train.take(rows)
+            own, back = self._pass(self.follower.theta, lambda at, l: weigh(at, l) / step.b, train)
+            if not (np.isfinite(own).all() and self.follower.step(back, step.progress)):
+                return self._diverge()
+            shown = shown - own
+        if not (np.isfinite(losses).all() and self.leader.step(gradient, step.progress)):
+            return self._diverge()
+        if k:
+            w = self.selector.weights[rows] if step.w is None else step.w
+            self._note_train_loss(w, losses[:k])
+            if not self.selector.follows:
+                self.selector.update(step.progress, rows, shown)
+        self.step += 1
+        self._end()
+
+    def _draw(self) -> Step:
+        """The batch of this step, and what its parts count."""
         progress = (self.step + 0.5) / self.settings.steps
         a, b = self.selector.shares(progress)
         rows = self.rows.draw(self.rng) if b else np.arange(0)
         val_rows = self.val_rows.draw(self.rng) if a else np.arange(0)
-        k, selector = len(rows), self.selector
+        w = None if self.selector.follows else self.selector.weights[rows]
+        return Step(progress, a, b, rows, val_rows, w)
 
-        def weigh(places: np.ndarray, losses: np.ndarray) -> np.ndarray:
-            """The weights of these places of the joint batch, from the losses of this very pass."""
-            own = places[places < k]
-            if selector.follows and len(own) and np.isfinite(losses).all():
-                selector.update(progress, rows[own], losses[: len(own)])
-            # Unbiased for a L_val + b F_w: a batch stands for N / k times as many samples.
-            w = selector.weights[rows[own]] * (b * self.problem.N / max(k, 1))
-            return np.append(w, np.full(len(places) - len(own), a / max(len(val_rows), 1)))
+    def _weigh(self, step: Step, places: np.ndarray, losses: np.ndarray) -> np.ndarray:
+        """The weights of these places of the joint batch, from the losses of this very pass.
 
-        batch = _joint(self.problem, rows, val_rows)
-        losses, gradient = self._pass(self.leader.theta, weigh, batch)
-        shown, w = losses[:k], selector.weights[rows]
-        if self.follower is not None and b:
-            train = self.problem.train.take(rows)
-            own, back = self._pass(self.follower.theta, lambda at, l: weigh(at, l) / b, train)
-            if not (np.isfinite(own).all() and self.follower.step(back, progress)):
-                return self._diverge()
-            shown = shown - own
-        if not (np.isfinite(losses).all() and self.leader.step(gradient, progress)):
-            return self._diverge()
-        if b:
-            self._note_train_loss(w, losses[:k])
-            if not selector.follows:
-                selector.update(progress, rows, shown)
-        self.step += 1
-        self._end()
+        Unbiased for a L_val + b F_w: a batch of k training samples stands for N / k times as many.
+        """
+        k, m = len(step.rows), len(step.val_rows)
+        own = places[places < k]
+        if step.w is None and len(own) and np.isfinite(losses).all():
+            self.selector.update(step.progress, step.rows[own], losses[: len(own)])
+        w = self.selector.weights[step.rows[own]] if step.w is None else step.w[own]
+        share = step.b * self.problem.N / max(k, 1)
+        return np.append(w * share, np.full(len(places) - len(own), step.a / max(m, 1)))
 
     def _pass(self, theta: Theta, weigh: Weigh, batch: Any) -> tuple[np.ndarray, Theta]:
         """Losses of the batch, (n,) NumPy, and the gradient of sum c_i l_i, in parts."""

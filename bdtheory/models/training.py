@@ -68,6 +68,6 @@ SMALL = 200_000  # parameters; a step of fewer is too short for two threads
 
 
 def threads_for(theta: Any) -> AbstractContextManager:
-    """One thread while a model of few parameters, an array or a dict, is trained or sampled from."""
+    """One thread while a model of few parameters (array or dict) is trained or sampled from."""
     parts = theta.values() if isinstance(theta, dict) else [theta]
     return few_threads(sum(math.prod(t.shape) for t in parts), small=SMALL)
