@@ -90,9 +90,29 @@ def starts(quick: bool) -> dict[str, dict[str, np.ndarray]]:
     return dict(zip(SETTINGS, made, strict=True))
 
 
+_DONE: dict[str, Any] = {}  # what jobs gave, in this process
+
+
 def run_all(function: Callable[..., Any], jobs: Iterable[tuple], quick: bool) -> list[Any]:
-    """function(*job) of every job: here where quick, else in two processes of one thread each."""
-    columns = list(zip(*jobs, strict=True))
+    """function(*job) of every job: here where quick, else in two processes of one thread each.
+
+    A job that was run before in this process is not run again, since figures share some.
+    """
+    named = [(_name(function, job), job) for job in jobs]
+    new = {name: job for name, job in named if name not in _DONE}
+    if new:
+        results = _run(function, list(zip(*new.values(), strict=True)), quick)
+        _DONE.update(zip(new, results, strict=True))
+    return [_DONE[name] for name, _ in named]
+
+
+def _name(function: Callable[..., Any], job: tuple) -> str:
+    """What tells a job from others; a start is one of `starts`, or None."""
+    parts = ("start" if isinstance(part, dict) else repr(part) for part in job)
+    return " ".join([function.__module__, function.__name__, *parts])
+
+
+def _run(function: Callable[..., Any], columns: list[tuple], quick: bool) -> list[Any]:
     if quick:
         with one_thread_here():
             return list(map(function, *columns))
@@ -139,8 +159,8 @@ def compare(
         losses = [-float(network.log_probs(fit.theta, *choose).mean()) for fit in fits]
         best = int(np.argmin(losses))
         rows.append(_row(name, task, problem, fits[best], ratios[best]))
-    scores, numbers = zip(*rows, strict=True)
-    return np.array(scores), np.array(numbers)
+    own, numbers = zip(*rows, strict=True)
+    return np.array(own), np.array(numbers)
 
 
 def solver(name: str, method: str, ratio: float = np.nan) -> Any:
@@ -152,12 +172,7 @@ def solver(name: str, method: str, ratio: float = np.nan) -> Any:
 
 def _row(name: str, task: LanguageTask, problem: bdt.Problem, fit: bdt.Selection, ratio: float):
     """(scores, numbers) of one run."""
-    network, w = problem.model, np.asarray(fit.weights)
-    responses = network.generate(
-        fit.theta, task.test[0], max_new=task.max_new, temperature=None, end=END
-    ).responses
-    score = task.score(responses)
-    by_kind = task.by_kind(score)
+    w, responses = np.asarray(fit.weights), respond(task, problem, fit.theta)
     over = 0.0
     if name == "safety":
         over = task.by_kind(refused(responses).astype(float))["benign held out"]
@@ -172,7 +187,20 @@ def _row(name: str, task: LanguageTask, problem: bdt.Problem, fit: bdt.Selection
         ratio,
         over,
     )
-    return [score.mean(), *(by_kind[kind] for kind in SETTINGS[name].kinds)], numbers
+    return scores(name, task, responses), numbers
+
+
+def respond(task: LanguageTask, problem: bdt.Problem, theta: Any) -> list[list[int]]:
+    """The most likely response to each test question."""
+    asked, size = task.test[0], task.max_new
+    return problem.model.generate(theta, asked, max_new=size, temperature=None, end=END).responses
+
+
+def scores(name: str, task: LanguageTask, responses: list[list[int]]) -> list[float]:
+    """Shares of right responses to the test questions, overall and by kind, (1 + kinds)."""
+    score = task.score(responses)
+    by_kind = task.by_kind(score)
+    return [float(score.mean()), *(by_kind[kind] for kind in SETTINGS[name].kinds)]
 
 
 def used_of_bound(task: LanguageTask, problem: bdt.Problem, fit: bdt.Selection) -> float:

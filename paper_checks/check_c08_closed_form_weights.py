@@ -13,12 +13,15 @@ Assumptions: (b) pi_old > 0 wherever pi_theta > 0. (c) delta small.
 Check: (a) F_w + tau KL(w, uniform) - smin_tau = tau KL(w, w*) at other w, smin_tau and its bounds
     by NumPy; slope -1 in tau of w - uniform. (b) Expectations by enumeration of 4 responses, for
     groups of M over all multisets; M bias -> -E_old[rho^2 (f - E_theta f)]; difference quotients
-    in theta; the standard error of the reweighted mean in fresh draws. (c) Counted steps.
+    in theta; the standard error of the reweighted mean in fresh draws. (c) Counted steps; in a
+    transformer that fits validation and answers four questions anew, from its own losses, with
+    theta fixed, and with theta trained beside the selector: D is then its mean along the way.
 Control: (b) pi_old misses two responses: bias -E_theta[f; missed]. Normalised, and tempered, as
     above. (c) delta = 1/2: no steps.
-Not covered: responses of a language model; the variance of rho, which grows with the distance of
-    pi_theta from pi_old; draws that are kept while theta moves.
-Runtime: about 0.3 s a seed.
+Not covered: the variance of rho, which grows with the distance of pi_theta from pi_old; draws that
+    are kept while theta moves; (c) selectors with a step that adapts, such as Adam or mirror
+    descent, which need other numbers of steps; more than two responses.
+Runtime: about 1 s a seed.
 """
 
 from __future__ import annotations
@@ -30,11 +33,14 @@ import numpy as np
 from scipy.special import gammaln, logsumexp, rel_entr
 
 from bdtheory import Logistic, Problem, Ridge
+from bdtheory.linalg import few_threads
 from bdtheory.methods.bmo import closed_form_weights
-from bdtheory.methods.outer import logits
+from bdtheory.methods.online import Ratio, Round
 from bdtheory.ratios import importance_weights, reweighted_mean
+from bdtheory.selection import to_numpy
 
 from .claim import Band, Claim, Expect
+from .language import LOST, descending, steps_to_half, two_responses
 
 CLAIM = Claim("C08", "Closed-form weights", "v2")
 ROUNDING = Band.around(0.0, 1e-10)  # sums of at most 30 terms of order 1; weights cut at 1e-12
@@ -257,37 +263,80 @@ SMALL = {
     1e-3: Band.around(1.016, 0.003),
     1e-4: Band.around(1.002, 0.0005),
 }
+# sigmoid(D / tau) at tau = D, above 1/2 whatever delta was
+SIGMOID = Band.around(1 / (1 + math.exp(-1.0)), 1e-12)
 
 
 def count_steps(rng: np.random.Generator, delta: float) -> tuple[int, float, float]:
-    """(K, K 2 h D delta, closed-form weight at once): losses 0 and D, w_1 = delta, h D <= 1/2.
-
-    The selector's own step in omega, w * (g - w.g) for g = losses, until w_1 >= 1/2.
-    """
+    """(K, K 2 h D delta, closed-form weight at once): losses 0 and D, w_1 = delta, h D <= 1/2."""
     D = rng.uniform(0.5, 2.0)
     problem = Problem(
         Ridge(0.0), (np.ones((2, 1)), np.array([0.0, np.sqrt(2 * D)])), val=([[1.0]], [0.0])
     )
-    losses, h = np.array([0.0, D]), rng.uniform(0.3, 0.5) / D
-    selector = logits(np.array([delta, 1 - delta]))
-    omega, K = selector.start, 0
-    while (w := selector.masses(omega))[0] < 0.5:
-        omega, K = omega - h * selector.pull_back(omega, w, losses), K + 1
+    h = rng.uniform(0.3, 0.5) / D
+    K, mean_D = steps_to_half(lambda w: np.array([0.0, D]), h, delta)
     at_once = closed_form_weights(problem, np.zeros(1), D)[0]
-    return K, K * 2 * h * D * delta, float(at_once)
+    return K, K * 2 * h * mean_D * delta, float(at_once)
 
 
 def test_holds_adaptation(seed: int, expect: Expect) -> None:
     for delta, band in SMALL.items():
         _, scaled, at_once = count_steps(CLAIM.rng(seed), delta)
         expect(f"K 2 h D delta, delta = {delta:g}", scaled, band)
-        # sigmoid(D / tau) at tau = D, above 1/2 whatever delta was
-        expect("closed-form weight at once", at_once, Band.around(1 / (1 + math.exp(-1.0)), 1e-12))
+        expect("closed-form weight at once", at_once, SIGMOID)
 
 
 def test_fails_without_small_delta(seed: int, expect: Expect) -> None:
     K, _, _ = count_steps(CLAIM.rng(seed, 1), 0.5)
     expect("steps from delta = 1/2", K, Band.around(0.0, 0.5))
+
+
+# In a transformer -------------------------------------------------------------------------------
+
+
+def expect_transformer(problem: Problem, log_pi: np.ndarray, expect: Expect) -> None:
+    """What (c) says of every question: the steps of a learned selector, and none."""
+    theta = problem.model.initial_theta()
+    for k in range(LOST):
+        pair = problem.with_train(problem.train.take([2 * k, 2 * k + 1]))
+        losses = to_numpy(pair.model.losses(theta, pair.train))
+        D = losses[1] - losses[0]
+        h = (0.3 + 0.05 * k) / D
+        for delta in (1e-2, 1e-3):
+            K, _ = steps_to_half(lambda w, losses=losses: losses, h, delta)
+            expect(f"K 2 h D delta, delta = {delta:g}", K * 2 * h * D * delta, SMALL[delta])
+        expect("softmax(-l / D) at once", closed_form_weights(pair, theta, D)[0], SIGMOID)
+        expect("ratio weight at once", ratio_weight(losses, log_pi[k]), Band.around(0.5, 1e-9))
+
+
+def ratio_weight(losses: np.ndarray, log_pi_old: float) -> float:
+    """The new response's weight in a round that gives half of the mass to generated ones."""
+    given = Round(np.full(2, 0.5), np.zeros(2, int), np.array([log_pi_old, np.nan]))
+    ratio = Ratio(given, gamma=1.0, tau=1.0, clip=None, grouped=False)
+    ratio.update(0.0, np.arange(2), losses)
+    return float(ratio.weights[0])
+
+
+def test_holds_in_a_transformer(seed: int, expect: Expect) -> None:
+    problem, log_pi = two_responses(CLAIM.rng(seed))
+    expect_transformer(problem, log_pi, expect)
+    losses_at, D = descending(problem)
+    with few_threads(0, small=1):
+        K, mean_D = steps_to_half(losses_at, 0.4 / D, 0.02)
+    scaled = K * 0.8 * mean_D / D * 0.02
+    # 1.135 for many small steps, 1.168 at h D = .4, and one step of K > 70.
+    expect("training: K 2 h D delta, D its mean", scaled, Band(1.12, 1.19))
+    expect("training: that mean over the first D", mean_D / D, Band(0.0, 0.95))
+
+
+def test_fails_without_small_delta_in_a_transformer(seed: int, expect: Expect) -> None:
+    losses_at, D = descending(two_responses(CLAIM.rng(seed, 1))[0])
+    K, _ = steps_to_half(losses_at, 0.4 / D, 0.5)
+    expect("steps from delta = 1/2", K, Band.around(0.0, 0.5))
+
+
+def test_recovers_in_a_transformer(seed: int, expect: Expect) -> None:
+    expect_transformer(*two_responses(CLAIM.rng(seed, 1)), expect)
 
 
 def test_not_vacuous(seed: int, expect: Expect) -> None:

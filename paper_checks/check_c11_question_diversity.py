@@ -6,7 +6,9 @@ Claim: (v2, the abstract's claim) offline BDS discards questions together with t
     with a useful response. If theta is in S_val and every question gets the response x.theta, then
     theta fits all: the questions are jointly useful, uniform weights are optimal, and the effective
     number of questions, exp(entropy), is all of them. (b) Logistic loss, strictly separable
-    validation data: the same for the response sign(x.theta), margins not 0.
+    validation data: the same for the response sign(x.theta), margins not 0. (c) A language model:
+    offline the questions are lost whose responses all contradict validation (C18); responses of
+    a model that fits validation keep them.
 Assumptions: (a) offline A2, A3; A2 makes the responses to one question agree. Regenerated: theta in
     S_val, here the limit of self-refining from a random theta_0 (C10). (b) A1; regenerated: theta
     separates the validation data strictly.
@@ -14,14 +16,17 @@ Check: (a) L_val(theta(w)) on every support of 5 questions, 2 of them lost: the 
     lost questions and the largest rank among the optimal ones; the maximum-entropy optimum; what
     Implicit and BMO learn. Regenerated: joint usefulness, L_val of uniform weights, the effective
     number. (b) Lost questions against non-negative least squares; both losses along theta's ray.
+    (c) A transformer, 8 questions, 4 contradicted: mass on these against C18's bound; effective
+    number of questions by Penalty, by BMO, and after a round of `refine`; F_w at uniform weights.
 Control: (a) without A2 two responses to one question, wrong by +s and -s, cancel: it stays without
     a useful response, and the rank is one more. Without A3 all weight is on lost questions.
     Responses of theta_0, not in S_val: questions in the row space of X_val are lost, and of the
     others as many stay as null(A) has dimensions. (b) Responses of -theta: as many lost as NumPy
     counts. Both: one useful response for every question, U jointly useful: none lost offline.
-Not covered: mu > 0, where a lost question keeps some weight (C03(b) bounds it); what a lost
-    question costs on test data (C12); language models.
-Runtime: about 0.4 s a seed.
+    (c) That; responses of a model not trained yet: all are contradictions.
+Not covered: mu > 0, where a lost question keeps some weight (C03(b)); what a lost question costs
+    on test data (C12); (c) optimal weights: trained ones depend on the settings in language.py.
+Runtime: about 1.7 s a seed.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ from bdtheory.adaptation import adaptation
 from bdtheory.tasks import linear
 from bdtheory.weights import entropy
 
+from . import language
 from .claim import Band, Claim, Expect
 from .instances import clean, guided_separable
 from .reference import best_for, least_squares, logistic_loss, row_and_null_space, squared_loss
@@ -286,6 +292,50 @@ def test_fails_without_theta_in_S_val_logistic(seed: int, expect: Expect) -> Non
 
 def test_recovers_logistic(seed: int, expect: Expect) -> None:
     expect_logistic(make_logistic_instance(CLAIM.rng(seed, 1)), expect)
+
+
+# (c) a language model ----------------------------------------------------------------------------
+
+
+def expect_offline(problem: Problem, method: bdt.BMO | bdt.Penalty, expect: Expect) -> None:
+    numbers, name = language.measure_offline(problem, method), type(method).__name__
+    kept = numbers["questions with a useful response"]
+    band = Band(0.7 * kept, 1.4 * kept)  # trained weights are uneven; 4 and 8 are told apart
+    expect(f"{name}, offline: effective number of questions", numbers["effective"], band)
+    expect(f"{name}: mass on contradictions over its bound", numbers["used"], Band.around(0, 1))
+
+
+def expect_language_model(problem: Problem, expect: Expect) -> None:
+    expect_offline(problem, language.BMO, expect)
+    numbers = language.measure_regenerated(problem)
+    expect("regenerated: contradictions", numbers["contradictions"], whole(0))
+    expect("regenerated: F_w at theta, w uniform", numbers["F_w"], Band.around(0.0, 0.1))
+    number = numbers["effective"]  # 7.8 where one question has half its share
+    expect("regenerated: effective number of questions", number, Band.around(language.ASKED, 0.2))
+
+
+def test_holds_empirically_in_a_language_model(seed: int, expect: Expect) -> None:
+    expect_language_model(language.contradicted(CLAIM.rng(seed)), expect)
+    expect_offline(language.contradicted(CLAIM.rng(seed)), bdt.Penalty(), expect)
+
+
+def test_recovers_empirically_in_a_language_model(seed: int, expect: Expect) -> None:
+    expect_language_model(language.contradicted(CLAIM.rng(seed, 1)), expect)
+
+
+def test_fails_without_lost_questions_empirically(seed: int, expect: Expect) -> None:
+    """One useful response for every question: a language model keeps all 8 offline."""
+    problem = language.contradicted(CLAIM.rng(seed, 1), useful_for_all=True)
+    expect_offline(problem, language.BMO, expect)
+
+
+def test_fails_without_a_fitted_language_model(seed: int, expect: Expect) -> None:
+    """The responses of a model that was not trained contradict validation: all are useless."""
+    problem = language.contradicted(CLAIM.rng(seed, 1))
+    after = language.answered(problem, problem.model.initial_theta(seed))
+    expect("contradictions", language.contradictions(after).sum(), whole(language.ASKED))
+    uniform = bdt.learn_weights(after, bdt.Uniform()).val_loss  # the start's is the least: 3 log 14
+    expect("L_val of uniform weights", uniform, Band.around(7.92, 0.3))
 
 
 def test_not_vacuous(seed: int, expect: Expect) -> None:

@@ -127,6 +127,8 @@ class Claim:
     source : tags of `SOURCES`, such as "v1" or "v2, v1r".
     figure : base name of the figure that shows it, "" where there is none.
     batch : its seeds are the starts of one batch (`Expect.seeds`): they run in one worker.
+    most_seeds : where each seed is a training run of minutes, how many the runner takes at most;
+        pytest then takes none. None: as many as asked for.
 
     Examples
     --------
@@ -140,6 +142,7 @@ class Claim:
     source: str
     figure: str = ""
     batch: bool = False
+    most_seeds: int | None = None
 
     def __post_init__(self):
         if not re.fullmatch(r"C\d\d", self.name):
@@ -147,6 +150,18 @@ class Claim:
         for tag in self.source.split(", "):
             if tag not in SOURCES:
                 raise ValueError(f"the source is {tag!r}; needed one of {', '.join(SOURCES)}")
+        if self.most_seeds is not None and self.most_seeds < 1:
+            raise ValueError(f"most_seeds is {self.most_seeds}; needed at least 1; try 5, or None")
+
+    def seeds(self, asked: int) -> int:
+        """How many seeds the runner takes where `asked` are asked for.
+
+        Examples
+        --------
+        >>> Claim("C12", "Online data", "v1", most_seeds=5).seeds(20)
+        5
+        """
+        return asked if self.most_seeds is None else min(asked, self.most_seeds)
 
     def rng(self, seed: int, stream: int = 0) -> np.random.Generator:
         """Random numbers that depend on the claim, the seed and the stream, and on nothing else.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .claim import SOURCES
 from .page import badge, band, figure, interval, number, paragraph, table
-from .results import digits, language
+from .results import digits, language, refined
 from .runner import Entry, Result
 
 STYLE = Path(__file__).with_name("report.css")
@@ -46,6 +46,7 @@ def write_report(
         *(section(e, r, figures) for e, r in zip(entries, results, strict=True)),
         digits(figures),
         language(figures),
+        refined(figures),
     ]
     path = folder / "index.html"
     path.write_text(PAGE.format(style=STYLE.read_text(), body="\n".join(parts)), encoding="utf-8")

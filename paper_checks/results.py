@@ -1,4 +1,4 @@
-"""Empirical results beside the claims, from the JSON files that figures leave: digits, language."""
+"""Empirical results beside the claims, from JSON files of figures: digits, language, refined."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ validation pairs. Scores are shares of right responses to questions that were as
 sampled greedily; means over seeds, with 95% t-intervals in brackets. Questions: the effective
 number, exp of the entropy of the question masses. The last column is the largest weight of a pair
 that contradicts a validation answer, over the bound of C18: at most 1."""
+REFINED = """The same tasks, seeds and steps. Online: rounds in which the model answers training
+questions anew, and is trained on its responses. Combined: these beside the selected offline pairs.
+Questions: the effective number in the last round. What wins depends on what is scored: the kinds of
+question that offline selection discards, or those that only offline pairs show."""
 
 
 def digits(figures: Path) -> str:
@@ -68,17 +72,53 @@ def language(figures: Path) -> str:
         paragraph(LANGUAGE),
         figure(figures, "offline_language", "outcome by method on both tasks"),
     ]
-    for task in dict.fromkeys(row["task"] for row in found["rows"]):
-        rows = [row for row in found["rows"] if row["task"] == task]
-        parts += [language_table(rows, start) for start in dict.fromkeys(r["start"] for r in rows)]
-    leads = [[escape(name), estimate(three)] for name, three in found["leads"].items()]
+    parts += language_tables(found["rows"])
     parts += ["<h3>Paired differences of the score that selection is for</h3>"]
     parts += [
         paragraph("; ".join(f"{t}: mean of {' and '.join(k)}" for t, k in found["aims"].items()))
     ]
-    parts += [table(("Difference", "mean [interval]"), leads), paragraph(found["note"])]
+    parts += [differences(found["leads"]), paragraph(found["note"])]
     parts += [figure(figures, "language_weights", "weights of good and bad pairs over training")]
     return "\n".join([*parts, "</section>"])
+
+
+def refined(figures: Path) -> str:
+    """Self-refining on the language tasks, from refined_language.json; "" without."""
+    path = figures / "refined_language.json"
+    if not path.is_file():
+        return ""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    head = ("Task", "Question", "Offline response", "First round", "Last round")
+    asked = [
+        [escape(row[key]) for key in ("task", "question", "offline", "first", "last")]
+        for row in found["examples"]
+    ]
+    parts = [
+        '<section id="refined"><h2>Question-response data, online</h2>',
+        paragraph(REFINED),
+        figure(figures, "refined_language", "outcome by method, questions by round"),
+        *language_tables(found["rows"]),
+        "<h3>Paired differences, combined less other methods</h3>",
+        differences(found["leads"]),
+        paragraph(found["note"]),
+        "<h3>Training responses before and after</h3>",
+        table(head, asked),
+    ]
+    return "\n".join([*parts, "</section>"])
+
+
+def differences(leads: dict[str, Sequence[float]]) -> str:
+    """A table of paired differences by name."""
+    rows = [[escape(name), estimate(three)] for name, three in leads.items()]
+    return table(("Difference", "mean [interval]"), rows)
+
+
+def language_tables(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """A table for each task and start, in the order of the rows."""
+    pairs = dict.fromkeys((row["task"], row["start"]) for row in rows)
+    return [
+        language_table([row for row in rows if row["task"] == task], start) for task, start in pairs
+    ]
 
 
 def language_table(rows: Sequence[dict[str, Any]], start: str) -> str:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -123,17 +123,22 @@ def run_seed(module: str, seed: int, seeds: int = 1) -> dict[str, Any]:
 def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = print) -> Iterator:
     """One `Result` for each claim, in order, as they are ready; tick(claim, seeds done) between.
 
-    The seeds are 0 .. seeds - 1; with `jobs` > 1 the pairs (claim, seed) go to worker processes,
-    those of a claim with `batch` to one.
+    The seeds are 0 .. seeds - 1, or fewer (`Claim.most_seeds`); with `jobs` > 1 the pairs (claim,
+    seed) go to worker processes, those of a claim with `batch` to one.
     """
-    tasks = [(entry.module, block) for entry in entries for block in blocks(entry.claim, seeds)]
+    counts = [entry.claim.seeds(seeds) for entry in entries]
+    tasks = [
+        (entry.module, block, count)
+        for entry, count in zip(entries, counts, strict=True)
+        for block in blocks(entry.claim, count)
+    ]
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
     try:
-        finished = (pool.map if pool else map)(run_block, *zip(*tasks, strict=True), repeat(seeds))
+        finished = (pool.map if pool else map)(run_block, *zip(*tasks, strict=True))
         outcomes = chain.from_iterable(finished)
-        for entry in entries:
+        for entry, count in zip(entries, counts, strict=True):
             done = []
-            for _ in range(seeds):
+            for _ in range(count):
                 done.append(next(outcomes))
                 tick(entry.claim.name, len(done))
             yield judge(entry.claim, done)

@@ -22,12 +22,16 @@ NAMES = [
     "mixing_ratio",
     "offline_language",
     pytest.param("phase_diagram", marks=needs_data),  # joblib comes with scikit-learn
+    "question_diversity",
+    "refined_language",
+    "self_refining",
     "transformer_convergence",
     "trap",
     "useful_weights",
 ]
 EVERY = ["coverage", "digits", "language_weights", "mixing_ratio", "offline_language"]
-EVERY += ["phase_diagram", "transformer_convergence", "trap", "useful_weights"]
+EVERY += ["phase_diagram", "question_diversity", "refined_language", "self_refining"]
+EVERY += ["transformer_convergence", "trap", "useful_weights"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -96,6 +100,12 @@ TAMPERINGS = [
     ("language_weights", "good", lambda a: 1.2 * a, "good weights begin"),
     ("offline_language", "quality number", lambda a: a + 1.0, "quality: w_i over its bound"),
     ("offline_language", "safety number", lambda a: 0 * a, "safety: w_i over its bound up to 0"),
+    ("question_diversity", "linear", lambda a: a * [1, 1.1], "regenerated, closed form"),
+    ("question_diversity", "linear", lambda a: a * [1.1, 1], "offline, closed form"),
+    ("self_refining", "rate", lambda a: 0.9 * a, "of the rate"),
+    ("self_refining", "walk", lambda a: 9 * a, "standard errors off"),
+    ("refined_language", "quality questions", lambda a: 0 * a, "quality: effective number .* 0 to"),
+    ("refined_language", "safety questions", lambda a: 9 * a, "safety: effective number"),
     ("transformer_convergence", "loss", lambda a: np.maximum(a, 2e-3), "0 of 6 starts arrive"),
     ("transformer_convergence", "loss", lambda a: a**1.5, "slopes -1.[56]"),
     ("transformer_convergence", "loss", lambda a: a * [[[1.0]], [[0.5]]], "direct mixing ends"),
@@ -164,6 +174,68 @@ def test_offline_language_asserts_each_lead_over_seeds(arrays):
     bad["quality score"][:, :, -1] = 0.4
     with pytest.raises(AssertionError, match="discarded kinds"):
         figure.headline(bad)
+
+
+def refined_as_seen(arrays):
+    """Arrays of `refined_language` as if five seeds gained on discarded kinds and lost new ones."""
+    figure = load("refined_language")
+    made = {
+        key: value if "examples" in key else np.repeat(value, 5, axis=0)
+        for key, value in arrays.items()
+    }
+    for task in figure.SETTINGS:
+        made[f"{task} score"][:] = 0.5 + 0.01 * np.arange(5)[:, None, None]
+    discarded, new = (1 + figure.SETTINGS["quality"].kinds.index(k) for k in ("discarded", "new"))
+    for j, method in enumerate(figure.EVERY):
+        made["quality score"][:, j, discarded] += 0.3 * (method in figure.ONLINE)
+        made["quality score"][:, j, new] -= 0.3 * method.endswith("online")
+        made["quality score"][:, j] += 0.01 * np.cos(j + np.arange(5))[:, None]
+    return made
+
+
+def test_refined_language_asserts_what_is_gained_and_lost(arrays):
+    figure = load("refined_language")
+    good = refined_as_seen(arrays("refined_language"))
+    figure.headline(good)
+    found = figure.summary(good)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert "online alone gains +0.3" in found["note"]
+    assert {len(row["questions"]) for row in found["rounds"]} == {1 + figure.ROUNDS}
+    assert {row["task"] for row in found["examples"]} == set(figure.SETTINGS)
+    for kind, part, change in (("discarded", "BMO online", -0.3), ("new", "Penalty online", 0.3)):
+        bad = {key: value.copy() for key, value in good.items()}
+        k = 1 + figure.SETTINGS["quality"].kinds.index(kind)
+        bad["quality score"][:, figure.EVERY.index(part), k] += change
+        with pytest.raises(AssertionError, match=f"{kind} kinds: {part} less offline"):
+            figure.headline(bad)
+
+
+def test_a_job_of_language_runs_is_run_once(monkeypatch):
+    language, calls = load("_language"), []
+
+    def job(name, start, quick):
+        calls.append((name, start is None))
+        return len(calls)
+
+    monkeypatch.setattr(language, "_DONE", {})
+    start = {"a": np.zeros(1)}
+    assert language.run_all(job, [("x", start, True), ("x", None, True)], True) == [1, 2]
+    assert language.run_all(job, [("y", None, True), ("x", None, True)], True) == [3, 2]
+    assert calls == [("x", False), ("x", True), ("y", True)]
+
+
+def test_the_report_shows_the_refined_results(arrays, tmp_path):
+    from paper_checks.results import refined
+
+    assert refined(tmp_path) == ""
+    figure = load("refined_language")
+    text = json.dumps(figure.summary(refined_as_seen(arrays("refined_language"))))
+    (tmp_path / "refined_language.json").write_text(text)
+    page = refined(tmp_path)
+    assert page.count("<table>") == 4  # two tasks, differences, examples
+    assert "quality, pretrained start, 5 seeds" in page and "Penalty combined" in page
+    first = arrays("refined_language")["quality examples"][0, 0]
+    assert first in page
 
 
 def test_language_weights_asserts_that_good_pairs_end_above_bad_ones(arrays):

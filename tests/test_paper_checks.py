@@ -7,14 +7,16 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from bdtheory import Problem
+from bdtheory import DirectMixing, Problem, learn_weights
 from paper_checks import check_c03_useless_zero_weight as c03
 from paper_checks import check_c04_beats_direct_mixing as c04
+from paper_checks import check_c12_offline_online as c12
 from paper_checks.__main__ import main
 from paper_checks.claim import Band, Claim, Expect, Measurement, labelled
 from paper_checks.report import write_report
@@ -169,6 +171,139 @@ def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch
         assert (result.seeds, ticks) == (3, [1, 2, 3])
     assert set(seen) == {(0, 3), (1, 3), (2, 3)}
     assert len(seen) == 2 * 3 * len(arms(c03))
+
+
+def test_a_claim_of_training_runs_takes_at_most_its_number_of_seeds(monkeypatch):
+    seen = []
+
+    def arm(seed: int, expect: Expect) -> None:
+        seen.append((seed, expect.seeds))
+        expect("number", 0.5, Band(0.0, 1.0))
+
+    for name in arms(c03):
+        monkeypatch.setattr(c03, name, arm)
+    entry = next(entry for entry in discover() if entry.module == c03.__name__)
+    few = dataclasses.replace(entry, claim=dataclasses.replace(entry.claim, most_seeds=2))
+    results = list(run([few, entry], seeds=3, jobs=1, tick=lambda *_: None))
+    assert [result.seeds for result in results] == [2, 3]
+    assert sorted(set(seen)) == [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    assert dataclasses.replace(entry.claim, most_seeds=5).seeds(3) == 3
+    with pytest.raises(ValueError, match="needed at least 1"):
+        dataclasses.replace(entry.claim, most_seeds=0)
+
+
+# C12, whose seeds are training runs ---------------------------------------------------------------
+
+KINDS = {
+    "quality": ("practised", "new", "discarded"),
+    "safety": ("harmful seen", "harmful held out", "benign seen", "benign held out"),
+}
+
+
+def as_claimed(instance: c12.Instance, method: str) -> dict[str, float]:
+    """Scores under which all of C12 holds."""
+    scores = dict.fromkeys(KINDS[instance.task], 0.9) | {"overall": 0.7}
+    scores["overall"] += 0.1 * (method == "combination")
+    if not instance.pretrained:
+        scores = scores | {"discarded": 0.01, "overall": 0.4}
+    elif method == "offline":
+        scores["discarded"] = 0.2
+    return scores
+
+
+@pytest.fixture
+def c12_as_claimed(monkeypatch):
+    """C12's arms, with numbers as claimed in place of training."""
+
+    def small(instance):
+        task = c12.SETTINGS[instance.task].make(0, N=100, m=20, n_test=40)
+        return task, task.val, None
+
+    def selection(instance, share, offline):
+        """The discarded questions keep about a tenth of their share."""
+        w = np.where(small(instance)[0].kinds.train == "discarded", 0.1, 1.0)
+        return SimpleNamespace(offline=SimpleNamespace(weights=w / w.sum()))
+
+    def known(instance, theta):
+        """Right answers, in other words."""
+        task = small(instance)[0]
+        words = [task.tokenizer.decode(r).replace("answer ", "so ") for r in task.test[1]]
+        return [task.tokenizer.encode(text) for text in words]
+
+    monkeypatch.setattr(c12, "set_up", small)
+    monkeypatch.setattr(c12, "refined", selection)
+    monkeypatch.setattr(c12, "answers", known)
+    monkeypatch.setattr(c12, "start", lambda name: None)
+    monkeypatch.setattr(c12, "measure", as_claimed)
+    return lambda: judge(c12.CLAIM, [run_seed(c12.__name__, 0)])
+
+
+def test_c12_is_supported_where_the_numbers_are_as_claimed(c12_as_claimed):
+    result = c12_as_claimed()
+    assert (result.verdict, result.details["message"]) == ("supported", "")
+
+
+@pytest.mark.parametrize(
+    ("method", "pretrained", "change", "verdict", "acceptable"),
+    [
+        ("online", True, {"overall": 0.9}, "contradicted", True),  # the claim as made, not seen
+        ("combination", True, {"discarded": 0.25}, "contradicted", False),
+        ("combination", False, {"discarded": 0.2}, "contradicted", False),
+        ("combination", False, {"overall": 0.5}, "contradicted", False),
+        ("combination", False, {"practised": 0.0}, "contradicted", False),
+        ("offline", True, {"practised": 0.5}, "untested", False),
+    ],
+)
+def test_c12_sees_each_change(
+    method, pretrained, change, verdict, acceptable, c12_as_claimed, monkeypatch
+):
+    def changed(instance, name):
+        mine = (name, instance.pretrained, instance.task) == (method, pretrained, "quality")
+        return as_claimed(instance, name) | (change if mine else {})
+
+    monkeypatch.setattr(c12, "measure", changed)
+    result = c12_as_claimed()
+    assert (result.verdict, result.acceptable) == (verdict, acceptable)
+
+
+def test_c12_notices_that_pretraining_is_not_dropped(c12_as_claimed, monkeypatch):
+    make = c12.make_instance
+    monkeypatch.setattr(c12, "make_instance", lambda *args, pretrained=True, **rest: make(*args))
+    assert not c12_as_claimed().control
+
+
+def test_c12_guards_against_a_model_that_does_not_know(c12_as_claimed, monkeypatch):
+    monkeypatch.setattr(c12, "answers", lambda instance, theta: [[0]] * 40)
+    assert c12_as_claimed().verdict == "untested"
+
+
+def test_c12_measures_every_method_on_a_tiny_task(monkeypatch):
+    def tiny(seed: int):
+        return c12.quality(seed, N=40, m=20, n_test=20)
+
+    training = dataclasses.replace(c12.SETTINGS["quality"].training, steps=8)
+    monkeypatch.setitem(c12.SETTINGS, "quality", c12.Setting(tiny, training, 2))
+    c12.start.cache_clear()
+    instance = c12.make_instance(np.random.default_rng(0))
+    assert instance != c12.make_instance(np.random.default_rng(1))
+    methods = ("validation only", "uniform", "direct mixing", "offline", "online", "combination")
+    found = {method: c12.trained(instance, method) for method in methods}
+    names = found["offline"].keys()
+    assert len({sum(float(theta[n].abs().sum()) for n in names) for theta in found.values()}) == 6
+    scores = c12.measure(instance, "combination")
+    assert set(scores) == {"overall", "practised", "new", "discarded"}
+    assert c12.start("quality").keys() == names
+    task, choose, problem = c12.set_up(instance)
+    assert (len(task.val[0]), len(choose[0]), problem.m) == (15, 5, 15)
+    fits = [learn_weights(problem, DirectMixing(ratio)).theta for ratio in c12.RATIOS]
+    held_out = [float(problem.model.log_probs(theta, *choose).mean()) for theta in fits]
+    best, mixed = fits[int(np.argmax(held_out))], found["direct mixing"]
+    assert all(bool((best[name] == mixed[name]).all()) for name in names)
+    other, _, scratch = c12.set_up(dataclasses.replace(instance, seed=1, pretrained=False))
+    assert other.train != task.train
+    assert (scratch.model.start, scratch.model.training.learning_rate) == (None, c12.FROM_SCRATCH)
+    for cached in (c12.start, c12.set_up, c12.refined, c12.measure):
+        cached.cache_clear()
 
 
 # Command line ------------------------------------------------------------------------------------
