@@ -126,7 +126,7 @@ def language_table(rows: Sequence[dict[str, Any]], start: str) -> str:
     mine = [row for row in rows if row["start"] == start]
     known = {"task", "start", "method", "seeds", "aim", "ratio", *MEASURES}
     kinds = [key for key in mine[0] if key not in known]
-    measures = [key for key in MEASURES if any(row.get(key) for row in mine)]
+    measures = [key for key in MEASURES if any(any(row.get(key) or ()) for row in mine)]
     cells = [
         [escape(method_name(row)), *(estimate(row.get(key)) for key in [*kinds, *measures])]
         for row in mine
