@@ -12,25 +12,23 @@ import functools
 import json
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import refining
 from .console import RoundRow, StatusLine, example_lines, finite, print_rounds
 from .linalg import few_threads
-from .methods import BMO, Penalty
-from .models import Training
+from .methods import Penalty
 from .models.checks import check_count
 from .outputs import options_of, outputs, write_rounds
 from .refinement import Refinement
 from .refining import Generation
 from .rounds import Rounds
 from .selection import Status, to_numpy
-from .tasks import quality, safety
 from .tasks.language import END, LanguageTask, pretrained
+from .tasks.settings import SETTINGS, Setting
 from .weights import entropy
 
 if TYPE_CHECKING:
@@ -43,40 +41,11 @@ REFUSED = {  # options of the other commands, and why they mean nothing here
 }
 
 
-class Setting(NamedTuple):
-    """One task: how it is made, how the model is fine-tuned, and BMO's temperatures.
-
-    Chosen on seeds of their own; a temperature of 2 for the ratios keeps a generated response near
-    the model that gave it (C08(b)).
-    """
-
-    make: Callable[..., LanguageTask]
-    training: Training
-    bmo: BMO
-    pretraining: int  # steps
-
-
-TASKS = {
-    "quality": Setting(
-        quality,
-        Training(steps=200, learning_rate=1.5e-3, selector_rate=0.1),
-        BMO(hot=3.0, cold=0.05, tau=2.0),
-        1500,
-    ),
-    "safety": Setting(
-        safety,
-        Training(steps=200, learning_rate=7e-4, selector_rate=2.0),
-        BMO(gamma=0.3, hot=0.3, cold=0.03, tau=2.0),
-        1000,
-    ),
-}
-
-
 def refine_options(parser: ArgumentParser) -> None:
     """The options of `bdtheory refine`."""
     add = parser.add_argument_group("task and method").add_argument
     text = "quality: half of the responses are bad; safety: harmful questions are complied with"
-    add("--task", choices=tuple(TASKS), required=True, help=text)
+    add("--task", choices=tuple(SETTINGS), required=True, help=text)
     text = "bmo (default): importance ratios as weights; penalty: a selector that is learned"
     add("--method", choices=("bmo", "penalty"), default="bmo", help=text)
     add = parser.add_argument_group("rounds").add_argument
@@ -148,7 +117,7 @@ def check(args: Namespace) -> Setting:
             raise ValueError(f"got --{name}; {reason}; try leaving it out")
     if args.resume and args.output is None:
         raise ValueError("got --resume without -o; needed the folder of a result; try -o FOLDER")
-    setting = TASKS[args.task]
+    setting = SETTINGS[args.task]
     if args.pretrain_steps is None:
         args.pretrain_steps = setting.pretraining
     for name, least, try_ in (("rounds", 1, 4), ("steps", 1, 200), ("seed", 0, 0)):

@@ -35,7 +35,10 @@ def few_threads(entries: int, small: int = SMALL) -> AbstractContextManager:
     """One BLAS and OpenMP thread while a small problem is solved; leaves large ones alone."""
     if entries > small:
         return nullcontext()
-    return _threadpools("torch" in sys.modules).limit(limits=1)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.get_num_threads()  # a thread's first use of torch would undo the limit
+    return _threadpools(torch is not None).limit(limits=1)
 
 
 Solve = Callable[[Array], Array]

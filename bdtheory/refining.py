@@ -20,12 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .methods import learn_weights
+from .methods import BMO, learn_weights
 from .methods.checkpoint import Checkpoint
 from .models.checks import check_choice, check_count, check_flag, check_number
 from .problem import Problem
 from .refinement import Refinement
 from .rounds import Rounds
+from .selection import Status
 
 LEVELS = ("response", "question", "both")
 
@@ -113,7 +114,8 @@ def refine(
 
     Returns
     -------
-    Refinement : `selection` is that of the last round, `offline` that before the first.
+    Refinement : `selection` is that of the last round, `offline` that before the first. A selection
+        that DIVERGED is the last one: no round follows it.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def refine(
     run = Rounds(problem, method, generation, score, seed)
     store = None
     if checkpoint is not None:
-        more = {"generation": repr(generation)}
+        more = {"generation": repr(generation), "score": str(score is not None)}
         store = Checkpoint(checkpoint, problem, method, seed, **more)
     if store is None or not store.resume(run):
         offline = learn_weights(problem, method, seed=seed)
@@ -151,7 +153,7 @@ def refine(
             f"checkpoint {checkpoint} is of {run.found.rounds} rounds; needed at most rounds = "
             f"{rounds}; try rounds={run.found.rounds}, or another folder"
         )
-    while run.found.rounds < rounds:
+    while run.found.rounds < rounds and run.found.selection.status is not Status.DIVERGED:
         run.advance()
         if store is not None:
             store.save(run)
@@ -182,6 +184,11 @@ def _check(problem: Problem, method: Any, rounds: int, seed: int) -> None:
         raise ValueError(
             f"method is {method!r}; needed one that weighs generated responses; "
             "try BMO() or Penalty()"
+        )
+    if not hasattr(problem.model, "training") and not isinstance(method, BMO):
+        raise ValueError(
+            f"method is {type(method).__name__} with {type(problem.model).__name__}; needed "
+            "closed-form weights, since the round is one exact fit; try BMO(gamma=1.0)"
         )
 
 

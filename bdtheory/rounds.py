@@ -212,21 +212,14 @@ def question_codes(asked: Any) -> np.ndarray:
     return np.array([number[key] for key in keys])
 
 
-def adapt_exactly(problem: Problem, method: Any, given: Round, theta: Any) -> Selection:
+def adapt_exactly(problem: Problem, method: BMO, given: Round, theta: Any) -> Selection:
     """A round of a model in closed form: theta_next at the base weights, all ratios still 1.
 
         theta_next = argmin of L_val + gamma sum_i w_i l_i                 (C10)
 
     Of several minimisers the one nearest theta, the model before: what no question and no
     validation sample sees stays as it was, as under training.
-
-    Raises ValueError for a method without closed-form weights.
     """
-    if not isinstance(method, BMO):
-        raise ValueError(
-            f"method is {type(method).__name__} with {type(problem.model).__name__}; needed "
-            "closed-form weights, since the round is one exact fit; try BMO(gamma=1.0)"
-        )
     w = in_kind(problem, given.base)
     theta = in_kind(problem, theta)
     moved = problem.with_train(_beyond(problem.train, theta))

@@ -13,14 +13,14 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import bdtheory as bdt
-from bdtheory.tasks import quality, safety
 from bdtheory.tasks.language import END, LanguageTask, pretrained
 from bdtheory.tasks.safety import refused
+from bdtheory.tasks.settings import SETTINGS
 from bdtheory.weights import auc, entropy
 
 METHODS = ["ValidationOnly", "Uniform", "DirectMixing", "Penalty", "BMO"]
@@ -28,32 +28,6 @@ RATIOS = 0.003, 0.03, 0.3
 NUMBERS = ("test_loss", "auc", "ess", "questions", "clean", "used", "ratio", "over_refusal")
 
 
-class Setting(NamedTuple):
-    """One task: how it is made, the kinds of its questions, how fine-tuning goes."""
-
-    make: Callable[..., LanguageTask]
-    kinds: tuple[str, ...]
-    training: bdt.Training
-    bmo: bdt.BMO
-    pretraining: int  # steps
-
-
-SETTINGS = {
-    "quality": Setting(
-        quality,
-        ("practised", "new", "discarded"),
-        bdt.Training(steps=200, learning_rate=1.5e-3, selector_rate=0.1),
-        bdt.BMO(hot=3.0, cold=0.05),
-        1500,
-    ),
-    "safety": Setting(
-        safety,
-        ("harmful seen", "harmful held out", "benign seen", "benign held out"),
-        bdt.Training(steps=200, learning_rate=7e-4, selector_rate=2.0),
-        bdt.BMO(gamma=0.3, hot=0.3, cold=0.03),
-        1000,
-    ),
-}
 QUICK = {"width": 16, "layers": 1}  # a model for smoke tests
 SHORT = 12  # steps of everything in them
 

@@ -158,7 +158,7 @@ def summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
                     row["ratios"] = number(arrays, task, method, "ratio").tolist()  # as chosen
                 rows.append(row)
     leads = {
-        f"{task}: {method} less {other}": _three_of(lead(aim(arrays, task), method, other))
+        f"{task}: {method} less {other}": three_of(lead(aim(arrays, task), method, other))
         for task in SETTINGS
         for method in ("Penalty", "BMO")
         for other in METHODS[:3]
@@ -168,12 +168,21 @@ def summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _three(values: np.ndarray) -> list[float] | None:
     """[mean, low, high] of values (seeds,); None where there is no such number."""
-    return None if np.isnan(values).any() else _three_of(interval(values))
+    return None if np.isnan(values).any() else three_of(interval(values))
 
 
-def _three_of(numbers: tuple[float, float, float]) -> list[float]:
-    """As a list; an interval that one seed cannot give is the mean itself."""
+def three_of(numbers: tuple[float, float, float]) -> list[float]:
+    """[mean, low, high]; an interval that one seed cannot give is the mean itself."""
     return [float(numbers[0] if np.isnan(x) else x) for x in numbers]
+
+
+def verdict(leads: dict[str, tuple[float, float, float]]) -> str:
+    """What the intervals of paired differences say, as "leads a (+0.20); trails b (-0.10)"."""
+    said: dict[str, list[str]] = {"leads": [], "trails": [], "does not differ from": []}
+    for other, (mean, low, high) in leads.items():
+        word = "leads" if low > 0 else "trails" if high < 0 else "does not differ from"
+        said[word].append(f"{other} ({mean:+.2f})")
+    return "; ".join(f"{word} {', '.join(of)}" for word, of in said.items() if of)
 
 
 def note(arrays: dict[str, np.ndarray]) -> str:
@@ -183,12 +192,8 @@ def note(arrays: dict[str, np.ndarray]) -> str:
     parts = []
     for task in SETTINGS:
         for method in ("Penalty", "BMO"):
-            verdicts: dict[str, list[str]] = {"leads": [], "trails": [], "does not differ from": []}
-            for other in METHODS[:3]:
-                mean, low, high = lead(aim(arrays, task), method, other)
-                word = "leads" if low > 0 else "trails" if high < 0 else "does not differ from"
-                verdicts[word].append(f"{LOOKS[other].label} ({mean:+.2f})")
-            said = "; ".join(f"{word} {', '.join(of)}" for word, of in verdicts.items() if of)
+            leads = {LOOKS[o].label: lead(aim(arrays, task), method, o) for o in METHODS[:3]}
+            said = verdict(leads)
             parts.append(f"{task}, mean of {' and '.join(AIMS[task])}: {method} {said}.")
     for what, scores in (
         ("Over all questions of quality", arrays["quality score"][:, :, 0]),

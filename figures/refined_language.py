@@ -30,10 +30,10 @@ from bdtheory.weights import entropy
 
 from . import _language, style
 from ._language import METHODS, SETTINGS
-from .offline_language import SEEDS, TITLES, interval
+from .offline_language import SEEDS, TITLES, interval, three_of, verdict
 from .style import LOOKS
 
-ROUNDS, RESPONSES, TAU = 4, 2, 2.0
+ROUNDS, RESPONSES = 4, 2
 # Share of questions that a round answers anew, and mass of the offline pairs: online, combined.
 WAYS = ((1.0, 0.0), (0.5, 0.5))
 ONLINE = ["Penalty online", "Penalty combined", "BMO online", "BMO combined"]
@@ -91,7 +91,7 @@ def refined(name: str, seed: int, start: Any, quick: bool) -> Refined:
         end=END,
     )
     rows, questions, last = [], [], []
-    for method in (bdt.Penalty(), dataclasses.replace(SETTINGS[name].bmo, tau=TAU)):
+    for method in (bdt.Penalty(), SETTINGS[name].bmo):
         offline = bdt.learn_weights(problem, method, seed=seed)
         masses = np.bincount(task.groups, weights=np.asarray(offline.weights))
         before = float(np.exp(entropy(masses)))
@@ -175,17 +175,17 @@ def summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             row: dict[str, Any] = {"task": task, "start": "pretrained", "method": method}
             row["seeds"] = len(scores)
             for k, kind in enumerate(("overall", *setting.kinds)):
-                row[kind] = three(interval(scores[:, k]))
+                row[kind] = three_of(interval(scores[:, k]))
             if method in ONLINE:
                 number = arrays[f"{task} questions"][:, ONLINE.index(method)]
-                by_round = [three(interval(column)) for column in number.T]
+                by_round = [three_of(interval(column)) for column in number.T]
                 row["questions"] = by_round[-1]
                 rounds.append({"task": task, "method": method, "questions": by_round})
             rows.append(row)
         for texts in arrays[f"{task} examples"].tolist():
             examples.append({"task": task, **dict(zip(ASKED, texts, strict=True))})
     leads = {
-        f"{task}, {kind}: {method} combined less {other}": three(
+        f"{task}, {kind}: {method} combined less {other}": three_of(
             lead(arrays, task, kind, f"{method} combined", other)
         )
         for task in SETTINGS
@@ -197,11 +197,6 @@ def summary(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     return found | {"note": note(arrays)}
 
 
-def three(numbers: tuple[float, float, float]) -> list[float]:
-    """[mean, low, high]; an interval that one seed cannot give is the mean itself."""
-    return [float(numbers[0] if np.isnan(x) else x) for x in numbers]
-
-
 def note(arrays: dict[str, np.ndarray]) -> str:
     """Sentences, made from the numbers: where the combination leads, and where it does not."""
     if len(arrays["quality score"]) < 2:
@@ -209,13 +204,10 @@ def note(arrays: dict[str, np.ndarray]) -> str:
     parts = []
     for task in SETTINGS:
         for method in ("Penalty", "BMO"):
-            said: dict[str, list[str]] = {"leads": [], "trails": [], "does not differ from": []}
-            for other in (*METHODS[:3], method, f"{method} online"):
-                mean, low, high = lead(arrays, task, "overall", f"{method} combined", other)
-                word = "leads" if low > 0 else "trails" if high < 0 else "does not differ from"
-                said[word].append(f"{label(other)} ({mean:+.2f})")
-            verdict = "; ".join(f"{word} {', '.join(of)}" for word, of in said.items() if of)
-            parts.append(f"{task}, overall: {method} combined {verdict}.")
+            others = (*METHODS[:3], method, f"{method} online")
+            own = f"{method} combined"
+            leads = {label(o): lead(arrays, task, "overall", own, o) for o in others}
+            parts.append(f"{task}, overall: {own} {verdict(leads)}.")
     for method in ("Penalty", "BMO"):
         gained = [
             lead(arrays, "quality", kind, f"{method} {way}", method)[0]

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     print(COLUMNS.format(*HEAD))
     results = []
-    for result in run(chosen, seeds=args.seeds, jobs=args.jobs, tick=progress(args.seeds)):
+    for result in run(chosen, seeds=args.seeds, jobs=args.jobs, tick=progress):
         results.append(result)
         print_row(result)
     if args.json:
@@ -94,15 +94,10 @@ def choose(parser: argparse.ArgumentParser, known: list[Entry], names: list[str]
     return [entry for name, entry in by_name.items() if name in wanted or not wanted]
 
 
-def progress(seeds: int):
-    """tick(claim, seeds done), a line on a terminal that the next one overwrites."""
-
-    def tick(claim: str, done: int) -> None:
-        if sys.stderr.isatty():
-            text = "" if done == seeds else f"{claim}: seed {done} of {seeds}"
-            print(f"\r{text:<30}\r", end="", file=sys.stderr, flush=True)
-
-    return tick
+def progress(claim: str, done: int) -> None:
+    """Seeds done so far, a line on a terminal that the next one overwrites."""
+    if sys.stderr.isatty():
+        print(f"\r{claim}: seed {done:<20}\r", end="", file=sys.stderr, flush=True)
 
 
 def print_row(r: Result) -> None:

@@ -27,18 +27,17 @@ Runtime: about 65 s a seed, and 50 s to pretrain in each process; at most 5 seed
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 import bdtheory as bdt
-from bdtheory import Generation, Penalty, Problem, Training
+from bdtheory import Generation, Penalty, Problem
 from bdtheory.refinement import Refinement
-from bdtheory.tasks import quality, safety
 from bdtheory.tasks.language import END, LanguageTask, Pairs, pretrained
 from bdtheory.tasks.quality import AFTER, BEFORE
+from bdtheory.tasks.settings import SETTINGS
 
 from .claim import Band, Claim, Expect
 
@@ -55,27 +54,6 @@ TIE = 0.06
 # From scratch with the rate of pretraining: with those of fine-tuning a model learns next to
 # nothing in 200 steps, and any two methods tie.
 FROM_SCRATCH = 4e-3
-
-
-class Setting(NamedTuple):
-    """A task, how all methods are trained on it, and steps of pretraining.
-
-    Tried out on seeds 100 to 103 of the tasks, which are used nowhere else.
-    """
-
-    make: Callable[..., LanguageTask]
-    training: Training
-    pretraining: int
-
-
-SETTINGS = {
-    "quality": Setting(
-        quality, Training(steps=200, learning_rate=1.5e-3, selector_rate=0.1), pretraining=1500
-    ),
-    "safety": Setting(
-        safety, Training(steps=200, learning_rate=7e-4, selector_rate=2.0), pretraining=1000
-    ),
-}
 
 
 @dataclass(frozen=True)

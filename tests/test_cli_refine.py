@@ -33,9 +33,9 @@ def small(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = {
         name: setting._replace(make=functools.partial(setting.make, N=40, m=20, n_test=24))
-        for name, setting in cli_refine.TASKS.items()
+        for name, setting in cli_refine.SETTINGS.items()
     }
-    monkeypatch.setattr(cli_refine, "TASKS", small)
+    monkeypatch.setattr(cli_refine, "SETTINGS", small)
     return tmp_path
 
 
@@ -70,7 +70,7 @@ def test_the_numbers_are_those_of_the_library(name, steps, small, capsys):
     assert run(line) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    setting = cli_refine.TASKS[name]
+    setting = cli_refine.SETTINGS[name]
     task = setting.make(1)
     training = dataclasses.replace(setting.training, steps=steps)
     model = task.model(training=training, device="cpu")
@@ -133,7 +133,7 @@ def test_folder_holds_the_rounds_the_examples_and_the_refinement(small, capsys):
     assert [list(row) for row in rows] == [names] * 3
     assert [float(row["val_loss"]) for row in rows[1:]] == found.history["val_loss"].tolist()
     assert [float(row["new"]) for row in rows] == [r["scores"]["new"] for r in result["rounds"]]
-    text, task = Path("out/examples.txt").read_text(), cli_refine.TASKS["quality"].make(0)
+    text, task = Path("out/examples.txt").read_text(), cli_refine.SETTINGS["quality"].make(0)
     assert text.count("round ") == 2
     for example in found.examples:
         for key in ("prompt", "before", "after"):
@@ -281,13 +281,13 @@ def test_help_teaches_with_examples_that_parse(capsys):
 
 def test_defaults_said_in_the_help_are_the_settings():
     for name, steps in (("quality", 1500), ("safety", 1000)):
-        setting = cli_refine.TASKS[name]
+        setting = cli_refine.SETTINGS[name]
         assert setting.pretraining == steps
         assert setting.training.steps == 200
 
 
 def test_the_verdict_has_the_changes_with_their_sign_and_what_chance_allows():
-    task = cli_refine.TASKS["quality"].make(0)
+    task = cli_refine.SETTINGS["quality"].make(0)
     least = min(task.kinds.test.tolist().count(kind) for kind in set(task.kinds.test))
     rows = [
         console.RoundRow(r, 1.0, score, {"new": new, "discarded": old}, 1.0, 1.0, 0.0, 0, 0.0)
@@ -301,7 +301,7 @@ def test_the_verdict_has_the_changes_with_their_sign_and_what_chance_allows():
 
 
 def test_examples_say_which_response_is_right():
-    task = cli_refine.TASKS["quality"].make(0)
+    task = cli_refine.SETTINGS["quality"].make(0)
     prompt, right = task.test[0][0], task.test[1][0]
     example = {"round": 1, "prompt": prompt, "before": right[1:], "after": right}
     head, line = console.example_lines(task, [example])

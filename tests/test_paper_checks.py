@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bdtheory import DirectMixing, Problem, learn_weights
+from bdtheory.tasks import quality
 from paper_checks import check_c03_useless_zero_weight as c03
 from paper_checks import check_c04_beats_direct_mixing as c04
 from paper_checks import check_c12_offline_online as c12
@@ -153,7 +154,8 @@ def test_an_arm_that_measures_nothing_is_an_error(monkeypatch):
     assert "measured nothing" in run_seed(c03.__name__, 0)["errors"][0]
 
 
-def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch):
+def note_seeds(monkeypatch):
+    """C03 with arms that only note (seed, number of seeds): the list, and the claim's entry."""
     seen = []
 
     def arm(seed: int, expect: Expect) -> None:
@@ -162,7 +164,11 @@ def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch
 
     for name in arms(c03):
         monkeypatch.setattr(c03, name, arm)
-    entry = next(entry for entry in discover() if entry.module == c03.__name__)
+    return seen, next(entry for entry in discover() if entry.module == c03.__name__)
+
+
+def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch):
+    seen, entry = note_seeds(monkeypatch)
     for batch, tasks in ((False, [[0], [1], [2]]), (True, [[0, 1, 2]])):
         claim = dataclasses.replace(entry.claim, batch=batch)
         assert blocks(claim, 3) == tasks
@@ -174,15 +180,7 @@ def test_the_seeds_of_a_batch_go_to_one_worker_and_know_their_number(monkeypatch
 
 
 def test_a_claim_of_training_runs_takes_at_most_its_number_of_seeds(monkeypatch):
-    seen = []
-
-    def arm(seed: int, expect: Expect) -> None:
-        seen.append((seed, expect.seeds))
-        expect("number", 0.5, Band(0.0, 1.0))
-
-    for name in arms(c03):
-        monkeypatch.setattr(c03, name, arm)
-    entry = next(entry for entry in discover() if entry.module == c03.__name__)
+    seen, entry = note_seeds(monkeypatch)
     few = dataclasses.replace(entry, claim=dataclasses.replace(entry.claim, most_seeds=2))
     results = list(run([few, entry], seeds=3, jobs=1, tick=lambda *_: None))
     assert [result.seeds for result in results] == [2, 3]
@@ -279,10 +277,11 @@ def test_c12_guards_against_a_model_that_does_not_know(c12_as_claimed, monkeypat
 
 def test_c12_measures_every_method_on_a_tiny_task(monkeypatch):
     def tiny(seed: int):
-        return c12.quality(seed, N=40, m=20, n_test=20)
+        return quality(seed, N=40, m=20, n_test=20)
 
     training = dataclasses.replace(c12.SETTINGS["quality"].training, steps=8)
-    monkeypatch.setitem(c12.SETTINGS, "quality", c12.Setting(tiny, training, 2))
+    own = c12.SETTINGS["quality"]._replace(make=tiny, training=training, pretraining=2)
+    monkeypatch.setitem(c12.SETTINGS, "quality", own)
     c12.start.cache_clear()
     instance = c12.make_instance(np.random.default_rng(0))
     assert instance != c12.make_instance(np.random.default_rng(1))

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import bdtheory as bdt
+from bdtheory import refining
 from bdtheory.adaptation import adaptation, refining_round
 from bdtheory.methods.online import Ratio, Round
 from bdtheory.methods.selectors import Mirror
@@ -20,6 +21,7 @@ from bdtheory.models.samples import Samples
 from bdtheory.models.transformer import TransformerLM
 from bdtheory.ratios import importance_weights
 from bdtheory.refinement import HISTORY, Refinement
+from bdtheory.rounds import Rounds
 from bdtheory.selection import as_text
 
 PERMUTATION = np.random.default_rng(5).permutation(8)  # the rule: k is answered by 8 + its image
@@ -338,9 +340,8 @@ def test_a_share_of_the_questions_of_lowest_offline_mass(share, count, calls):
             bdt.refine(problem, SHORT, 1, generation=bdt.Generation(share=share))
         return
     generation = bdt.Generation(share=share, responses=3)
-    found = bdt.refine(problem, bdt.Uniform(), 0, generation=generation)
-    mass = np.bincount(rows, weights=found.offline.weights)
-    assert mass[3] == pytest.approx(2 / 12)
+    uniform = bdt.learn_weights(problem, bdt.Uniform())
+    assert np.bincount(rows, weights=uniform.weights)[3] == pytest.approx(2 / 12)
     found = bdt.refine(problem, SHORT, 2, generation=generation)
     mass = np.bincount(rows, weights=found.offline.weights)
     chosen = np.sort(np.argsort(mass, kind="stable")[:count])
@@ -863,3 +864,28 @@ def test_ratios_are_those_of_the_same_pass():
     log_pi = -task.model.losses(theta, data).numpy()
     np.testing.assert_allclose(selector.weights * task.N, np.exp(log_pi - old), rtol=1e-6)
     assert np.abs(log_pi - old).max() > 1e-3
+
+
+def test_no_round_follows_one_that_diverged(monkeypatch):
+    """Its theta is not one to generate with."""
+    advance, done = Rounds.advance, []
+
+    def fail(self):
+        advance(self)
+        done.append(self.found.rounds)
+        if len(done) == 2:
+            self.found.selection.status = bdt.Status.DIVERGED
+
+    monkeypatch.setattr(Rounds, "advance", fail)
+    found = bdt.refine(language(), SHORT, rounds=5, generation=FULL)
+    assert done == [1, 2] and found.rounds == 2
+    assert found.selection.status is bdt.Status.DIVERGED
+
+
+def test_a_method_without_closed_form_is_refused_before_any_work(monkeypatch):
+    def work(*_, **__):
+        raise AssertionError("offline selection ran first")
+
+    monkeypatch.setattr(refining, "learn_weights", work)
+    with pytest.raises(ValueError, match="closed-form weights"):
+        bdt.refine(gaussian()[0], bdt.Penalty(max_iterations=2), rounds=1)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -721,3 +724,35 @@ def test_control_without_a_difference_nothing_is_told_apart(method):
         assert fit.history["ess"][-1] < 155.0  # weights did move
     # Of 80 against 80 at random an AUC has deviation .046, a mean of two .032: three of them.
     assert abs(np.mean(aucs) - 0.5) < 0.1
+
+
+def test_showing_progress_does_not_make_another_run(tmp_path, capsys):
+    whole = bdt.learn_weights(problem(), bdt.Penalty())
+    bdt.learn_weights(problem(), bdt.Penalty(), callback=lambda k, w: k == 5, checkpoint=tmp_path)
+    shown = problem(replace(SETTINGS, progress=True))
+    assert_same_run(whole, bdt.learn_weights(shown, bdt.Penalty(), checkpoint=tmp_path))
+    assert "step 12/12" in capsys.readouterr().err
+
+
+def test_another_model_is_named_by_what_differs(tmp_path):
+    bdt.learn_weights(problem(), bdt.Penalty(), checkpoint=tmp_path)
+    other = problem(replace(SETTINGS, learning_rate=2e-3))
+    with pytest.raises(ValueError, match="of another model") as error:
+        bdt.learn_weights(other, bdt.Penalty(), checkpoint=tmp_path)
+    assert "'...learning_rate=0.001," in str(error.value)
+    assert "'...learning_rate=0.002," in str(error.value)
+    assert len(str(error.value)) < 350
+
+
+def test_small_models_have_one_thread_although_torch_loads_late():
+    """The limit was taken once, before torch brought its own pool: twelve times slower."""
+    code = (
+        "from bdtheory.linalg import few_threads\n"
+        "with few_threads(1): pass\n"
+        "import torch\n"
+        "torch.set_num_threads(2)\n"
+        "with few_threads(1): assert torch.get_num_threads() == 1, torch.get_num_threads()\n"
+        "assert torch.get_num_threads() == 2\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment, timeout=120)

@@ -62,9 +62,10 @@ class Checkpoint:
                 "needed one written by the same function; try another folder, or remove it"
             ) from error
         if other is not None:
+            got, needed = apart(str(identity.get(other)), str(self.identity.get(other)))
             raise ValueError(
-                f"checkpoint {self.folder} is of another {other}: {identity.get(other)!r}; "
-                f"needed {self.identity.get(other)!r}; try another folder for this run"
+                f"checkpoint {self.folder} is of another {other}: {got!r}; "
+                f"needed {needed!r}; try another folder for this run"
             )
         return True
 
@@ -73,6 +74,20 @@ class Checkpoint:
         facts, arrays = run.state()
         with draft_folder(self.folder) as draft:
             write_parts(draft, "checkpoint", {"identity": self.identity, "state": facts}, arrays)
+
+
+def apart(a: str, b: str, size: int = 60) -> tuple[str, str]:
+    """Two texts from the argument in which they begin to differ, `size` characters at most.
+
+    Examples
+    --------
+    >>> apart("M(width=16, steps=5)", "M(width=16, steps=7)")
+    ('...steps=5)', '...steps=7)')
+    """
+    same = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+    start = a.rfind(" ", 0, same) + 1
+    dots = "..." if start else ""
+    return dots + a[start : start + size], dots + b[start : start + size]
 
 
 def quiet(model: Any) -> Any:
