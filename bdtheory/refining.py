@@ -26,7 +26,7 @@ from .models.checks import check_choice, check_count, check_flag, check_number
 from .problem import Problem
 from .refinement import Refinement
 from .rounds import Rounds
-from .selection import Status
+from .selection import Selection, Status, as_text
 
 LEVELS = ("response", "question", "both")
 
@@ -93,6 +93,7 @@ def refine(
     rounds: int = 3,
     *,
     generation: Generation | None = None,
+    offline: Selection | None = None,
     score: Callable[[Any], float] | None = None,
     seed: int = 0,
     callback: Callable[[int, Refinement], Any] | None = None,
@@ -106,6 +107,7 @@ def refine(
     method : how weights are found, offline and online: `BMO()`, `Penalty()`, or a baseline.
     rounds : >= 0; with 0 the result is that of `learn_weights`.
     generation : see `Generation`; None takes its defaults.
+    offline : the selection to start from, where ``learn_weights(problem, method)`` has run already.
     score : theta -> a number to be recorded each round, such as the share of right responses.
     seed : seeds the selection and every round.
     callback : called as ``callback(round, refinement)`` after each round; True stops.
@@ -120,8 +122,9 @@ def refine(
     Raises
     ------
     ValueError : for arguments out of range, a model that cannot generate, a method without
-        weights for what it generates, no question left to regenerate, nothing generated at all, or
-        a checkpoint of another run, or of more rounds.
+        weights for what it generates, an offline selection of another problem or method, no
+        question left to regenerate, nothing generated at all, or a checkpoint of another run, or of
+        more rounds.
 
     Examples
     --------
@@ -138,14 +141,16 @@ def refine(
     generation = Generation() if generation is None else generation
     _check(problem, method, rounds, seed)
     _check_generation(problem, generation)
+    if offline is not None:
+        _check_offline(problem, method, offline)
     run = Rounds(problem, method, generation, score, seed)
     store = None
     if checkpoint is not None:
         more = {"generation": repr(generation), "score": str(score is not None)}
         store = Checkpoint(checkpoint, problem, method, seed, **more)
     if store is None or not store.resume(run):
-        offline = learn_weights(problem, method, seed=seed)
-        run.found = Refinement(offline, offline)
+        first = learn_weights(problem, method, seed=seed) if offline is None else offline
+        run.found = Refinement(first, first)
         if store is not None:
             store.save(run)  # a folder that cannot be written is found out now
     if run.found.rounds > rounds:
@@ -189,6 +194,20 @@ def _check(problem: Problem, method: Any, rounds: int, seed: int) -> None:
         raise ValueError(
             f"method is {type(method).__name__} with {type(problem.model).__name__}; needed "
             "closed-form weights, since the round is one exact fit; try BMO(gamma=1.0)"
+        )
+
+
+def _check_offline(problem: Problem, method: Any, offline: Any) -> None:
+    if not isinstance(offline, Selection):
+        raise ValueError(
+            f"offline is {type(offline).__name__}; needed a Selection; "
+            "try learn_weights(problem, method)"
+        )
+    got, needed = (len(offline.weights), offline.method), (problem.N, as_text(method))
+    if got != needed:
+        raise ValueError(
+            f"offline has {got[0]} weights by {got[1]}; needed {needed[0]} by {needed[1]}; "
+            "try learn_weights(problem, method) with these"
         )
 
 

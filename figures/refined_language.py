@@ -24,7 +24,6 @@ from matplotlib.figure import Figure
 
 import bdtheory as bdt
 from bdtheory.refinement import Refinement
-from bdtheory.rounds import Rounds
 from bdtheory.tasks.language import END, LanguageTask
 from bdtheory.weights import entropy
 
@@ -97,11 +96,7 @@ def refined(name: str, seed: int, start: Any, quick: bool) -> Refined:
         before = float(np.exp(entropy(masses)))
         for share, kept in WAYS:
             own = dataclasses.replace(generation, share=share, offline=kept)
-            run = Rounds(problem, method, own, None, seed)
-            run.found = Refinement(offline, offline)
-            for _ in range(ROUNDS):
-                run.advance()
-            found = run.found
+            found = bdt.refine(problem, method, ROUNDS, generation=own, offline=offline, seed=seed)
             responses = _language.respond(task, problem, found.selection.theta)
             rows.append(_language.scores(name, task, responses))
             questions.append([before, *found.history["questions"]])

@@ -126,7 +126,8 @@ class Claim:
     title : a few words for the table.
     source : tags of `SOURCES`, such as "v1" or "v2, v1r".
     figure : base name of the figure that shows it, "" where there is none.
-    batch : its seeds are the starts of one batch (`Expect.seeds`): they run in one worker.
+    batch : its seeds run in one worker: they are the starts of one batch (`Expect.seeds`), or have
+        a preparation in common.
     most_seeds : where each seed is a training run of minutes, how many the runner takes at most;
         pytest then takes none. None: as many as asked for.
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import importlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing import get_context
@@ -134,8 +134,7 @@ def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = pri
     ]
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
     try:
-        finished = (pool.map if pool else map)(run_block, *zip(*tasks, strict=True))
-        outcomes = chain.from_iterable(finished)
+        outcomes = chain.from_iterable(_outcomes(pool, tasks))
         for entry, count in zip(entries, counts, strict=True):
             done = []
             for _ in range(count):
@@ -147,8 +146,20 @@ def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = pri
             pool.shutdown(cancel_futures=True)
 
 
+def _outcomes(pool: Executor | None, tasks: list[tuple]) -> Iterator[list[dict[str, Any]]]:
+    """run_block of each task, in order; a pool begins with the longest, so that none is left over.
+
+    The longest are the blocks of most seeds.
+    """
+    if pool is None:
+        return (run_block(*task) for task in tasks)
+    longest_first = sorted(range(len(tasks)), key=lambda k: -len(tasks[k][1]))
+    futures = {k: pool.submit(run_block, *tasks[k]) for k in longest_first}
+    return (futures[k].result() for k in range(len(tasks)))
+
+
 def blocks(claim: Claim, seeds: int) -> list[list[int]]:
-    """The seeds as one task each; as one task where they are the starts of one batch."""
+    """The seeds as one task each; as one task where the claim asks for it (`Claim.batch`)."""
     return [list(range(seeds))] if claim.batch else [[seed] for seed in range(seeds)]
 
 

@@ -217,10 +217,10 @@ def c12_as_claimed(monkeypatch):
         task = c12.SETTINGS[instance.task].make(0, N=100, m=20, n_test=40)
         return task, task.val, None
 
-    def selection(instance, share, offline):
+    def selection(instance):
         """The discarded questions keep about a tenth of their share."""
         w = np.where(small(instance)[0].kinds.train == "discarded", 0.1, 1.0)
-        return SimpleNamespace(offline=SimpleNamespace(weights=w / w.sum()))
+        return SimpleNamespace(weights=w / w.sum())
 
     def known(instance, theta):
         """Right answers, in other words."""
@@ -229,7 +229,7 @@ def c12_as_claimed(monkeypatch):
         return [task.tokenizer.encode(text) for text in words]
 
     monkeypatch.setattr(c12, "set_up", small)
-    monkeypatch.setattr(c12, "refined", selection)
+    monkeypatch.setattr(c12, "selected", selection)
     monkeypatch.setattr(c12, "answers", known)
     monkeypatch.setattr(c12, "start", lambda name: None)
     monkeypatch.setattr(c12, "measure", as_claimed)

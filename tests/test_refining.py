@@ -849,21 +849,49 @@ def test_tokens_that_do_not_fit_are_named():
         bdt.refine(language(), SHORT, 1, generation=replace(TOKENS, end=17))
 
 
-def test_ratios_are_those_of_the_same_pass():
+def test_ratios_are_those_of_the_same_pass(monkeypatch):
     """A response's first visit must not use the ratio 1 of its birth: theta has moved since."""
     from bdtheory.methods.train import Run
 
+    pass_, used = TransformerLM.losses_and_gradient, []
+
+    def noted(model, theta, w, data):
+        return pass_(model, theta, lambda losses: used.append(w(losses)) or used[-1], data)
+
+    monkeypatch.setattr(TransformerLM, "losses_and_gradient", noted)
     task = language(training=replace(SETTINGS, batch_size=None, val_batch_size=None))
-    data = task.train
-    old = -task.model.losses(task.model.initial_theta(1), data).numpy().astype(float)
+    old = -task.model.losses(task.model.initial_theta(1), task.train).numpy().astype(float)
     given = Round(np.full(task.N, 1 / task.N), np.arange(task.N), old)
     selector = Ratio(given, 1.0, tau=1.0, clip=None, grouped=False)
     run = Run(task, selector, seed=0)  # theta of seed 0 is not the one of seed 1
-    theta = {name: t.clone() for name, t in run.leader.theta.items()}
+    log_pi = -task.model.losses(run.leader.theta, task.train).numpy()
     run.advance()
-    log_pi = -task.model.losses(theta, data).numpy()
-    np.testing.assert_allclose(selector.weights * task.N, np.exp(log_pi - old), rtol=1e-6)
+    rho = np.exp(log_pi - old)
+    half = 0.5 / task.N  # gamma = 1: validation and training have a half each
+    np.testing.assert_allclose(used[0][: task.N], rho * half, rtol=1e-5)
     assert np.abs(log_pi - old).max() > 1e-3
+
+
+def test_rounds_go_on_from_a_selection_that_is_there():
+    problem = language()
+    offline = bdt.learn_weights(problem, SHORT, seed=3)
+    own, given = (
+        bdt.refine(problem, SHORT, 2, generation=TOKENS, seed=3, offline=start)
+        for start in (None, offline)
+    )
+    assert given.offline is offline
+    np.testing.assert_array_equal(own.selection.weights, given.selection.weights)
+    np.testing.assert_array_equal(own.history["val_loss"], given.history["val_loss"])
+
+
+def test_a_selection_of_another_method_or_problem_is_refused():
+    problem = language()
+    offline = bdt.learn_weights(problem, SHORT)
+    for other, method in ((language(n=11), SHORT), (problem, bdt.BMO(steps=7))):
+        with pytest.raises(ValueError, match=r"offline has 12 weights by BMO\(.*steps=6"):
+            bdt.refine(other, method, 1, generation=TOKENS, offline=offline)
+    with pytest.raises(ValueError, match="offline is ndarray; needed a Selection"):
+        bdt.refine(problem, SHORT, 1, generation=TOKENS, offline=offline.weights)
 
 
 def test_no_round_follows_one_that_diverged(monkeypatch):
