@@ -1,4 +1,4 @@
-"""The two coordinate systems of the outer minimiser, and the exactness of graded weights."""
+"""The three coordinate systems of the outer minimiser, and the exactness of graded weights."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from strategies import arrays
 import bdtheory as bdt
 from bdtheory.linalg import weighted_least_squares
 from bdtheory.methods.certify import lower_bound
-from bdtheory.methods.outer import logits, simplex
+from bdtheory.methods.outer import logits, simplex, squares
 
 
-@given(st.integers(0, 10**6), st.sampled_from([logits, simplex]))
+@given(st.integers(0, 10**6), st.sampled_from([logits, squares, simplex]))
 def test_pull_back_is_the_derivative_of_the_objective(seed, coordinates):
     """d f(v(z)) / dz for f(v) = a.v + |v|^2 / 2, by central differences."""
     rng = np.random.default_rng(seed)
@@ -36,10 +36,13 @@ def test_pull_back_is_the_derivative_of_the_objective(seed, coordinates):
         assert grad[k] == pytest.approx((f(z + h) - f(z - h)) / 2e-6, rel=1e-6, abs=1e-9)
 
 
-def test_logits_keep_exact_zeros_and_the_simplex_brings_them_back():
+def test_logits_and_squares_keep_exact_zeros_and_the_simplex_brings_them_back():
     v = np.array([0.5, 0.0, 0.5])
     assert logits(v).start.shape == (2,)
     assert logits(v).masses(np.array([0.0, np.log(3.0)])).tolist() == pytest.approx([0.25, 0, 0.75])
+    assert squares(v).masses(np.array([3.0, 0.0, 4.0])).tolist() == pytest.approx([0.36, 0, 0.64])
+    start = squares(v).start
+    assert squares(v).pull_back(start, v, np.arange(3.0))[1] == 0.0
     assert simplex(v).masses(np.array([1.0, 1.0, 0.0])).tolist() == [0.5, 0.5, 0.0]
     np.testing.assert_allclose(simplex(v).masses(np.zeros(3)), 1 / 3)  # no 0 / 0
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from array_api_compat import array_namespace
 
-from ..hypergradient import refit, value_and_gradient
+from ..hypergradient import mean_loss, refit, value_and_gradient
 from ..models.checks import check_count, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
@@ -15,7 +15,8 @@ from ..selection import Selection
 from ..weights import drop_negligible
 from .bmo import BMO
 from .certify import lower_bound
-from .outer import Coordinates, logits, minimise_weights, simplex
+from .inverse import inverse_start
+from .outer import Coordinates, minimise_weights, simplex, squares
 from .penalty import Penalty
 from .run import (
     Callback,
@@ -36,12 +37,14 @@ SMALL = 4_000  # entries of X times columns of theta
 class Implicit:
     """Minimise L_val(theta(w)) over the simplex by its exact gradient in the selector logits.
 
-    L-BFGS on omega from uniform weights; each value and gradient comes from an exact re-fit. Where
-    the training data can be (nearly) interpolated, weights are inert inside the simplex (C15, C19)
-    and this start is trapped. There, unless the result is optimal by its lower bound, it starts
-    again from closed-form weights with annealed temperature (`BMO`) and from the penalty problem
-    with growing gamma (`Penalty`); on small problems also from random weights, in coordinates that
-    reach exact zeros. The best of all is returned.
+    L-BFGS on w = s^2 / sum(s^2), from the weights under which the validation fit itself nearly
+    solves the lower level (`inverse_weights`); each value and gradient comes from an exact re-fit.
+    No step size is to be chosen. Where uniform weights turn out to be better, it starts from them
+    too. Where the training data can be (nearly) interpolated, weights are inert inside the simplex
+    (C15, C19) and such a start is trapped. There, unless the result is optimal by its lower bound,
+    it starts again from closed-form weights with annealed temperature (`BMO`) and from the penalty
+    problem with growing gamma (`Penalty`); on small problems also from random weights, in
+    coordinates that reach exact zeros. The best of all is returned.
 
     Parameters
     ----------
@@ -67,9 +70,13 @@ class Implicit:
         """See `learn_weights`. The seed draws the restarts."""
         trace, failure = Trace(callback), ""
         try:
-            start = uniform_weights(problem)
-            self._descend(problem, logits(masses(problem, start)), trace)
-            if start_again(problem, start) and not self._optimal(problem, trace.best[0]):
+            w, near = inverse_start(problem)
+            self._descend(problem, squares(masses(problem, w)), trace, near)
+            uniform = refit(problem, uniform_weights(problem))
+            if mean_loss(problem, uniform.theta, problem.val) < trace.best[0]:
+                start = masses(problem, uniform_weights(problem))
+                self._descend(problem, squares(start), trace, uniform)
+            if start_again(problem, uniform) and not self._optimal(problem, trace.best[0]):
                 self._descend_from_elsewhere(problem, seed, trace)
         except Stopped:
             pass
@@ -86,15 +93,20 @@ class Implicit:
     def _descend_from_elsewhere(self, problem: Problem, seed: int, trace: Trace) -> None:
         for other in (BMO(), Penalty()):
             w = other.run(problem, seed, None).weights
-            self._descend(problem, logits(masses(problem, w)), trace)
+            self._descend(problem, squares(masses(problem, w)), trace)
         if small(problem):
             best = masses(problem, trace.best[1])
             for v in (best, *random_masses(len(best), self.restarts, seed)):
                 self._descend(problem, simplex(v), trace)
 
-    def _descend(self, problem: Problem, coordinates: Coordinates, trace: Trace) -> None:
-        """L-BFGS from the start of these coordinates; the trace keeps the best weights."""
-        state: dict[str, Fit | None] = {"fit": None}
+    def _descend(
+        self, problem: Problem, coordinates: Coordinates, trace: Trace, near: Fit | None = None
+    ) -> None:
+        """L-BFGS from the start of these coordinates; the trace keeps the best weights.
+
+        `near` is a fit that is close to the one there.
+        """
+        state: dict[str, Fit | None] = {"fit": near}
 
         def objective(w: Array) -> tuple[float, Array, float]:
             fit = state["fit"] = refit(problem, w, state["fit"])
@@ -109,7 +121,7 @@ class Implicit:
         minimise_weights(problem, objective, coordinates, trace, max_iterations=self.max_iterations)
 
 
-def start_again(problem: Problem, w: Array) -> bool:
+def start_again(problem: Problem, uniform: Fit) -> bool:
     """Whether further starts are cheap (a small problem) or C15's trap is near.
 
     It is near where samples are few for the parameters, or where the re-fit interpolates.
@@ -118,9 +130,8 @@ def start_again(problem: Problem, w: Array) -> bool:
     if small(problem) or 2 * X.shape[1] > len(X):
         return True
     xp = array_namespace(X)
-    theta = refit(problem, w).theta
-    fitted = problem.model.losses(theta, problem.train)
-    nothing = problem.model.losses(xp.zeros_like(theta), problem.train)
+    fitted = problem.model.losses(uniform.theta, problem.train)
+    nothing = problem.model.losses(xp.zeros_like(uniform.theta), problem.train)
     return float(xp.mean(fitted)) <= INTERPOLATES * float(xp.mean(nothing))
 
 

@@ -1,7 +1,9 @@
-"""The outer minimiser: L-BFGS over the weights, in one of two coordinate systems.
+"""The outer minimiser: L-BFGS over the weights, in one of three coordinate systems.
 
 `logits`: w = softmax(omega). Every weight stays positive; smooth; but a sample near weight 0 hardly
 moves again, since the gradient in omega is w * (g - w.g) (theory.md, "closed form").
+`squares`: w = s^2 / sum(s^2). The gradient in s is 2 s (g - w.g) / sum(s^2): a small weight moves
+like its square root, in both directions. On the digits this ends lower than logits in fewer steps.
 `simplex`: w = s / sum(s) with s >= 0. Weights reach exact zeros and can come back; the gradient in
 s is (g - w.g) / sum(s).
 """
@@ -49,6 +51,16 @@ def logits(v: np.ndarray) -> Coordinates:
         start=np.log(v[face]),
         masses=masses,
         pull_back=lambda omega, at, g: (at * (g - at @ g))[face],
+        bounds=None,
+    )
+
+
+def squares(v: np.ndarray) -> Coordinates:
+    """v = s^2 / sum(s^2); entries that are 0 stay 0. Starts at sum(s^2) = G."""
+    return Coordinates(
+        start=np.sqrt(len(v) * v),
+        masses=lambda s: s * s / (s @ s),
+        pull_back=lambda s, at, g: 2.0 * s * (g - at @ g) / (s @ s),
         bounds=None,
     )
 

@@ -66,6 +66,10 @@ class Logistic:
         """l_i(theta), shape (n,); >= 0."""
         return _curve(data.X @ theta, data.y).losses
 
+    def slopes(self, theta: Array, data: Data) -> Array:
+        """dl_i/d(x_i'theta), shape (n,) or (n, K): grad l_i(theta) = x_i times this."""
+        return _curve(data.X @ theta, data.y).slopes
+
     def weighted_gradient(self, theta: Array, w: Array, data: Data) -> Array:
         """Gradient of sum_i w_i l_i at theta, shaped like theta."""
         return data.X.T @ _scale(w, _curve(data.X @ theta, data.y).slopes)

@@ -67,6 +67,10 @@ class Ridge:
         """l_i(theta) = (x_i.theta - y_i)^2 / 2, shape (n,)."""
         return 0.5 * (data.X @ theta - data.y) ** 2
 
+    def slopes(self, theta: Array, data: Data) -> Array:
+        """dl_i/d(x_i.theta) = x_i.theta - y_i, shape (n,): grad l_i(theta) = x_i times this."""
+        return data.X @ theta - data.y
+
     def weighted_gradient(self, theta: Array, w: Array, data: Data) -> Array:
         """Gradient of sum_i w_i l_i at theta, X' W (X theta - y), shape (p,)."""
         return (w * (data.X @ theta - data.y)) @ data.X

@@ -1,0 +1,97 @@
+"""Weights under which a given theta solves the lower level: where `Implicit` starts.
+
+The weights that make theta^ optimal form a polytope,
+
+    {w in Delta_N : sum_i w_i grad l_i(theta^) + mu theta^ = 0},
+
+by the first-order condition of the lower level (source: here). With theta^ the fit on validation
+data its points have L_val(theta(w)) = L_val(theta^): where it is not empty, one convex problem of
+the size of theta replaces the outer iteration. Where it is empty the nearest point, with the
+residual r paid for by ||r||^2 / (2 rho), is still a good start.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from array_api_compat import array_namespace
+from scipy.optimize import minimize
+
+from ..hypergradient import fit_weighted
+from ..models.fit import Fit, ridge_rows
+from ..problem import Array, Problem
+from ..selection import to_numpy
+from ..weights import gather, softmax
+from .run import as_weights, in_kind, uniform_weights
+
+RHO = 1e-3  # price of the residual, where every entry of grad l_i has size 1
+TOL = 1e-4  # of the residual, in the same units
+MAX_ITERATIONS = 100
+
+
+def inverse_weights(problem: Problem, theta: Array) -> np.ndarray:
+    """Masses v (G,) > 0, or weights (N,) without groups, under which theta is nearly theta(w).
+
+    Of all points of the polytope the one of largest entropy, by the dual in lam (shaped as theta):
+
+        min over w of  KL(w, uniform) + ||r||^2 / (2 rho),  r = sum_i w_i a_i + mu theta
+        = - min over lam of  log mean_i exp(-a_i.lam) - mu theta.lam + (rho / 2) ||lam||^2
+
+    with a_i = grad l_i(theta) and w_i ~ exp(-a_i.lam); r = rho lam at the optimum. Entries of lam
+    are scaled by the size of the features and of the slopes dl_i/d(x_i.theta), so that rho and the
+    tolerance have no units.
+    """
+    data, shape = problem.train, tuple(theta.shape)
+    slopes = problem.model.slopes(theta, data)
+    d = _scale(problem, slopes, shape)
+    ridge = ridge_rows(problem.model.mu, data.X, problem.model.fit_intercept)
+    pull = d * (to_numpy(ridge).reshape(-1, *[1] * (len(shape) - 1)) * to_numpy(theta))
+
+    def masses(nu: np.ndarray) -> tuple[float, np.ndarray]:
+        """(log mean exp(-a.lam), softmax(-a.lam)) over groups; lam = d nu."""
+        scores = data.X @ in_kind(problem, d * nu.reshape(shape))
+        along = slopes * scores if len(shape) == 1 else _row_sums(slopes * scores)
+        z = -gather(to_numpy(along).astype(np.float64), problem.groups)
+        return float(np.log(np.mean(np.exp(z - z.max()))) + z.max()), softmax(z)
+
+    def dual(nu: np.ndarray) -> tuple[float, np.ndarray]:
+        value, v = masses(nu)
+        w = as_weights(problem, v)
+        mean = data.X.T @ (w * slopes if len(shape) == 1 else w[:, None] * slopes)
+        r = (d * to_numpy(mean) + pull).reshape(-1)
+        value += float(RHO / 2 * nu @ nu - pull.reshape(-1) @ nu)
+        return value, RHO * nu - r
+
+    options = {"maxiter": MAX_ITERATIONS, "maxcor": 20, "gtol": TOL, "ftol": 0.0}
+    run = minimize(dual, np.zeros(d.size), jac=True, method="L-BFGS-B", options=options)
+    return masses(run.x)[1]
+
+
+def inverse_start(problem: Problem) -> tuple[Array, Fit | None]:
+    """Sample weights (N,) for the theta that validation data alone give, and a fit near theta(w).
+
+    Uniform weights, and None, where the model has no `slopes` or no ridge.
+    """
+    if not hasattr(problem.model, "slopes") or problem.model.mu == 0.0:
+        return uniform_weights(problem), None
+    share = in_kind(problem, np.full(problem.m, 1.0 / problem.m))
+    theta = fit_weighted(problem, share, problem.val).theta
+    near = Fit(theta, None, gap=math.inf, distance=math.inf)
+    return as_weights(problem, inverse_weights(problem, theta)), near
+
+
+def _scale(problem: Problem, slopes: Array, shape: tuple[int, ...]) -> np.ndarray:
+    """1 over the size of the entries of grad l_i, shaped as theta.
+
+    Validation rows stand for all features: they are fewer.
+    """
+    X = to_numpy(problem.val.X).astype(np.float64)
+    x = np.sqrt(np.mean(X**2, axis=0))
+    slope = float(array_namespace(slopes).mean(slopes**2)) ** 0.5
+    d = 1.0 / np.where(x * slope > 0, x * slope, 1.0)
+    return np.broadcast_to(d.reshape(-1, *[1] * (len(shape) - 1)), shape)
+
+
+def _row_sums(A: Array) -> Array:
+    return array_namespace(A).sum(A, axis=1)

@@ -1,0 +1,149 @@
+"""Weights under which a given theta solves the lower level, and where `Implicit` starts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import bdtheory as bdt
+from bdtheory.hypergradient import mean_loss, refit
+from bdtheory.methods import inverse
+from bdtheory.methods.inverse import inverse_start, inverse_weights
+from bdtheory.methods.run import as_weights
+
+
+def noisy(kind: str, seed: int = 0, *, N=400, m=80, p=4, groups=None, like=np.asarray, unit=1.0):
+    """40% of the training targets are wrong. `kind`: ridge, binary or multinomial."""
+    rng = np.random.default_rng(seed)
+    X, Xv = rng.standard_normal((N, p)), rng.standard_normal((m, p))
+    K = {"ridge": 1, "binary": 1, "multinomial": 3}[kind]
+    truth = rng.standard_normal((p, K))
+    bad = rng.random(N) < 0.4
+
+    def targets(X):
+        T = X @ truth
+        if kind == "ridge":
+            return T[:, 0] + 0.1 * rng.standard_normal(len(X))
+        if kind == "binary":
+            return np.where(rng.random(len(X)) < 1 / (1 + np.exp(-T[:, 0])), 1.0, -1.0)
+        P = np.exp(T) / np.exp(T).sum(1, keepdims=True)
+        return np.array([rng.choice(3, p=row) for row in P])
+
+    y, yv = targets(X), targets(Xv)
+    y[bad] = rng.permutation(y[bad])
+    mu = 1e-2 * unit**2
+    model = bdt.Ridge(mu) if kind == "ridge" else bdt.Logistic(mu)
+    sets = [(like(unit * X), like(y)), (like(unit * Xv), like(yv))]
+    return bdt.Problem(model, train=sets[0], val=sets[1], groups=groups)
+
+
+def target(problem):
+    """theta of validation data alone."""
+    return bdt.learn_weights(problem, bdt.ValidationOnly()).theta
+
+
+KINDS = ("ridge", "binary", "multinomial")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_theta_solves_the_lower_level_of_its_weights(kind, monkeypatch):
+    """As the residual's price rises, theta(w) tends to theta, first order in rho."""
+    problem = noisy(kind)
+    theta, far = target(problem), []
+    uniform = refit(problem, np.full(problem.N, 1 / problem.N)).theta
+    monkeypatch.setattr(inverse, "TOL", 1e-10)
+    monkeypatch.setattr(inverse, "MAX_ITERATIONS", 1000)
+    for rho in (1e-3, 1e-4):
+        monkeypatch.setattr(inverse, "RHO", rho)
+        w = inverse_weights(problem, theta)
+        assert w.min() > 0 and w.sum() == pytest.approx(1.0)
+        far.append(np.linalg.norm(refit(problem, w).theta - theta))
+    assert far[1] == pytest.approx(far[0] / 10, rel=0.2)
+    assert 0 < far[0] < 0.05 * np.linalg.norm(uniform - theta)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_have_the_form_of_the_dual(kind, monkeypatch):
+    """log w_i = const - a_i.lam with r = rho lam: what makes them the ones of largest entropy."""
+    problem = noisy(kind, N=60)
+    theta = target(problem)
+    monkeypatch.setattr(inverse, "RHO", 0.1)  # lam = r / rho: rounding in r is not to be magnified
+    monkeypatch.setattr(inverse, "TOL", 1e-12)
+    monkeypatch.setattr(inverse, "MAX_ITERATIONS", 1000)
+    w = inverse_weights(problem, theta)
+    model, X = problem.model, problem.train.X
+    slopes = model.slopes(theta, problem.train).reshape(problem.N, -1)
+    r = X.T @ (w[:, None] * slopes) + model.mu * theta.reshape(X.shape[1], -1)
+    d = inverse._scale(problem, model.slopes(theta, problem.train), theta.shape).reshape(r.shape)
+    lam = d**2 * r / inverse.RHO  # r = rho lam in the scaled units, d r = rho lam / d
+    z = -np.sum(slopes * (X @ lam), axis=1)
+    np.testing.assert_allclose(np.log(w) - np.log(w).mean(), z - z.mean(), atol=1e-6)
+    assert np.ptp(z) > 0.1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_start_does_not_depend_on_units(kind):
+    w = inverse_start(noisy(kind))[0]
+    scaled = inverse_start(noisy(kind, unit=1e3))[0]
+    np.testing.assert_allclose(scaled, w, rtol=1e-3, atol=1e-7)
+
+
+def test_samples_of_a_group_share_their_weight():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 12, 400)
+    problem = noisy("ridge", groups=groups)
+    w = inverse_start(problem)[0]
+    for g in range(12):
+        assert np.ptp(w[groups == g]) < 1e-15
+    v = inverse_weights(problem, target(problem))
+    assert v.shape == (12,)
+    np.testing.assert_allclose(as_weights(problem, v), w)
+    assert np.ptp(v) > 1e-3
+
+
+def test_torch_gives_what_numpy_gives():
+    w = inverse_start(noisy("multinomial"))[0]
+    other = inverse_start(noisy("multinomial", like=torch.as_tensor))[0]
+    assert isinstance(other, torch.Tensor)
+    np.testing.assert_allclose(other.numpy(), w, rtol=1e-6)
+
+
+def test_without_a_solution_the_weights_are_still_a_start():
+    """One sample, far from what validation says: no weights make theta optimal."""
+    X, y = np.array([[1.0], [1.0]]), np.array([5.0, 6.0])
+    problem = bdt.Problem(bdt.Ridge(0.1), train=(X, y), val=(X[:1], np.zeros(1)))
+    w, near = inverse_start(problem)
+    assert np.isfinite(w).all() and w.sum() == pytest.approx(1.0)
+    assert w[0] > 0.99  # the target 5 is the nearer one
+    assert near is not None and abs(float(near.theta[0])) < 1e-12
+    fit = bdt.learn_weights(problem, bdt.Implicit())
+    assert fit.val_loss == pytest.approx(0.5 * (5.0 / 1.1) ** 2, rel=1e-6)
+
+
+def test_without_a_ridge_the_start_is_uniform():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((6, 3)), rng.standard_normal(6)
+    problem = bdt.Problem(bdt.Ridge(0.0), train=(X, y), val=(X[:2], y[:2]))
+    w, near = inverse_start(problem)
+    assert near is None and (w == 1 / 6).all()
+
+
+def test_a_start_worse_than_uniform_weights_is_not_the_only_one(monkeypatch):
+    """All of the start's mass is on a bad sample; uniform weights are there to fall back on."""
+    from bdtheory.methods import implicit
+
+    problem = noisy("ridge", p=2)
+    bad = np.argmax((problem.train.y - problem.train.X @ target(problem)) ** 2)
+    w = np.full(problem.N, 1e-9)
+    w[bad] = 1.0
+    monkeypatch.setattr(implicit, "inverse_start", lambda problem: (w / w.sum(), None))
+    seen = []
+    fit = bdt.learn_weights(
+        problem, bdt.Implicit(max_iterations=1), callback=lambda k, w: seen.append(w)
+    )
+    uniform = bdt.learn_weights(problem, bdt.Uniform())
+    assert any(np.ptp(w) == 0 for w in seen)
+    assert fit.val_loss <= uniform.val_loss
+    own = mean_loss(problem, refit(problem, seen[0]).theta, problem.val)
+    assert own > uniform.val_loss
