@@ -1,7 +1,8 @@
 """The few factorisations: NumPy through SciPy's LAPACK, torch through torch.linalg.
 
-Only what the models need: a Cholesky factor with a safe fallback, a preconditioned conjugate
-gradient method, and the minimum-norm solution of an equality-constrained least-squares problem.
+Only what the models need: sums over rows in blocks, a Cholesky factor with a safe fallback, a
+preconditioned conjugate gradient method, and the minimum-norm solution of an equality-constrained
+least-squares problem.
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from .problem import Array
 # Below this many entries of X one BLAS thread is fastest: on two busy cores, two threads were
 # seen to take several times as long on the digits.
 SMALL = 20_000_000
+
+# Entries of X in one block of rows: 4 MB in float64. Small next to data that fill the memory, large
+# next to the overhead of a call; a graphics card needs more at a time to be busy.
+ENTRIES = 2**19
+ENTRIES_ON_DEVICE = 2**26
+ROWS = 2**14  # at most: float32 adds up more rows than this with a visible error
 
 
 @functools.cache
@@ -42,6 +49,32 @@ def few_threads(entries: int, small: int = SMALL) -> AbstractContextManager:
 
 
 Solve = Callable[[Array], Array]
+
+
+def inverse_spd(H: Array) -> Array | None:
+    """H^-1 (p, p) through a Cholesky factor, or None where H is not positive definite to rounding.
+
+    An explicit inverse is less exact than `solve_spd`, and several times faster to apply: a matter
+    for preconditioners.
+    """
+    if is_numpy_array(H):
+        potrf, potri = scipy.linalg.get_lapack_funcs(("potrf", "potri"), (H,))
+        L, failed = potrf(H, lower=True, clean=True)
+        if failed:
+            return None
+        half, failed = potri(L, lower=True)
+        return None if failed else half + np.tril(half, -1).T
+    xp = array_namespace(H)
+    try:
+        if is_torch_array(H):
+            import torch
+
+            return torch.cholesky_inverse(torch.linalg.cholesky(H))
+        return xp.linalg.inv(H)
+    except Exception as error:
+        if "LinAlgError" not in type(error).__name__:
+            raise
+        return None
 
 
 def solve_spd(H: Array) -> Solve:
@@ -113,32 +146,76 @@ class Krylov(NamedTuple):
 def conjugate_gradients(
     matvec: Solve, b: Array, *, preconditioner: Solve, rtol: float, max_steps: int
 ) -> Krylov:
-    """x with ||b - H x|| <= rtol ||b||, for H symmetric positive definite given by its product.
+    """x with ||b - H x||_M <= rtol ||b||_M, for H symmetric positive definite given by its product.
 
-    Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Golub and Van Loan, Alg. 11.5.1).
-    Differences from the textbook:
+    ||r||_M^2 = r.z with z = M r the preconditioner's answer: about the energy norm of the error of
+    x where M is about H^-1. Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Golub
+    and Van Loan, Alg. 11.5.1). Differences from the textbook:
     1. the preconditioner's answer is the first step, so an exact preconditioner ends at once;
     2. a direction of non-positive curvature, or a preconditioner that is not positive, stops the
        iteration with `converged=False`: the caller factorises anew.
     """
     xp = array_namespace(b)
+    if not bool(xp.any(b != 0)):
+        return Krylov(b, 0, True)
     x, r = xp.zeros_like(b), b
-    target = rtol * norm(b)
     z = preconditioner(r)
-    d, rz = z, dot(r, z)
+    d, rz = z, _sum(xp, r * z)
+    target = rtol**2 * rz
     for step in range(max_steps):
-        if norm(r) <= target:
-            return Krylov(x, step, True)
         Hd = matvec(d)
-        curvature = dot(d, Hd)
-        if not (curvature > 0 and rz > 0):
+        curvature = _sum(xp, d * Hd)
+        if not (curvature > 0 and rz > 0):  # NaN as well
             return Krylov(x, step, False)
         alpha = rz / curvature
         x, r = x + alpha * d, r - alpha * Hd
         z = preconditioner(r)
-        rz, previous = dot(r, z), rz
+        rz, previous = _sum(xp, r * z), rz
+        if 0 <= rz <= target:
+            return Krylov(x, step + 1, True)
         d = z + (rz / previous) * d
-    return Krylov(x, max_steps, norm(r) <= target)
+    return Krylov(x, max_steps, False)
+
+
+def _sum(xp: Any, a: Array) -> float:
+    return float(xp.sum(a))
+
+
+def row_blocks(X: Array, width: int = 0) -> list[slice]:
+    """Rows of X in consecutive blocks of `ENTRIES` entries (`ENTRIES_ON_DEVICE` off the CPU).
+
+    `width` : entries in a row of what is made from X, where that is more than X has.
+
+    Every pass over data of N rows goes through them: temporaries then have the size of a block,
+    whatever N, and a block that is read twice in a row is still in the cache.
+    """
+    width = max(width, X.shape[1])
+    on_device = is_torch_array(X) and X.device.type != "cpu"
+    rows = max(1, ENTRIES_ON_DEVICE // width if on_device else min(ROWS, ENTRIES // width))
+    return [slice(i, min(i + rows, X.shape[0])) for i in range(0, X.shape[0], rows)]
+
+
+def weighted_rows(u: Array, X: Array) -> Array:
+    """sum_i u_i x_i for u (n,), or (K, n): (p,) or (K, p), added up over blocks in float64."""
+    xp = array_namespace(X)
+    total = xp.zeros((*u.shape[:-1], X.shape[1]), dtype=xp.float64, device=device(X))
+    for b in row_blocks(X):
+        total = total + xp.astype(u[..., b] @ X[b], xp.float64, copy=False)
+    return total
+
+
+def gram(X: Array, w: Array, dtype: Any = None) -> Array:
+    """X' diag(w) X (p, p) for w (n,) >= 0, over blocks, in float64 or another `dtype`.
+
+    The product A'A of one matrix with itself takes half the work of X' (w X).
+    """
+    xp = array_namespace(X)
+    dtype = xp.float64 if dtype is None else dtype
+    G = xp.zeros((X.shape[1], X.shape[1]), dtype=dtype, device=device(X))
+    for b in row_blocks(X):
+        A = xp.astype(xp.sqrt(w[b])[:, None] * X[b], dtype, copy=False)
+        G += A.T @ A
+    return G
 
 
 def dot(a: Array, b: Array) -> float:
@@ -171,7 +248,8 @@ class RowSpace(NamedTuple):
 
 def column_scale(*arrays: np.ndarray) -> np.ndarray:
     """The size of each column over all arrays, as a power of 2, (p,); 1 for a column of zeros."""
-    size = np.max([np.max(np.abs(X), axis=0, initial=0.0) for X in arrays], axis=0)
+    ends = [(np.max(X, axis=0, initial=0.0), -np.min(X, axis=0, initial=0.0)) for X in arrays]
+    size = np.max(ends, axis=(0, 1))
     exponents = np.round(np.log2(np.where(size > 0, size, 1.0)))
     return np.exp2(exponents).astype(arrays[0].dtype)
 

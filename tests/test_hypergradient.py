@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from strategies import arrays, raw, rebuilt, weighted_problems
 
 import bdtheory as bdt
+from bdtheory.hypergradient import refit, value_and_gradient
+from bdtheory.models.newton import LowerLevel
 
 few = settings(max_examples=40, deadline=None)
 
@@ -54,6 +56,79 @@ def test_relative_error_is_below_1e_6_where_the_gradient_is_not_small(N, p, clas
     reference = central_differences(problem, w)
     assert np.linalg.norm(reference) > 1e-2  # not vacuous
     assert np.linalg.norm(grad - reference) <= 1e-6 * np.linalg.norm(reference)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 5]), st.sampled_from([1e-2, 1e-4, 1e-6, 1e-8]))
+def test_a_tolerance_is_kept_along_a_path_of_weights(seed, classes, rtol):
+    """Against exact fits; the measured error is a tenth of rtol at most on 99 of 100 draws."""
+    rng = np.random.default_rng(seed)
+    N, p, m = (int(rng.integers(*ends)) for ends in ((10, 80), (1, 12), (1, 20)))
+    model = bdt.Logistic(10 ** rng.uniform(-5, 0), bool(rng.integers(2)))
+    train, val = arrays(seed, N, p, m, classes)
+    problem = bdt.Problem(model, train=train, val=val)
+    w, fit = rng.dirichlet(np.ones(N)), None
+    for _ in range(4):
+        w = w * np.exp(rng.choice([0.01, 0.3, 2.0]) * rng.standard_normal(N))
+        w /= w.sum()
+        fit = refit(problem, w, fit, rtol=rtol)
+        grad = value_and_gradient(problem, fit)[1]
+        reference = bdt.hypergradient(problem, w)[1]
+        assert fit.converged
+        assert np.linalg.norm(grad - reference) <= 2 * rtol * np.linalg.norm(reference)
+
+
+@pytest.mark.parametrize("rtol", [1e-2, 1e-4, 1e-6])
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_tolerance_bounds_the_scores_where_no_validation_data_are_given(classes, rtol):
+    """No score x_i.theta is off by more than a tenth of rtol, from several starts."""
+    train, val = arrays(1, 100, 6, 10, classes)
+    problem = bdt.Problem(bdt.Logistic(1e-3), train=train, val=val)
+    rng, off = np.random.default_rng(0), []
+    for _ in range(20):
+        w, other = rng.dirichlet(np.full(100, 0.3), 2)
+        start = refit(problem, other)
+        fit = problem.model.fit(w, problem.train, start, rtol=rtol)
+        off.append(np.abs(problem.train.X @ (fit.theta - refit(problem, w).theta)).max())
+    assert max(off) <= 0.1 * rtol
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("rtol", [1e-2, 1e-4])
+def test_a_tolerance_is_kept_where_the_validation_gradient_vanishes(classes, rtol):
+    """Training data are the validation data: grad L_val(theta(1/N)) = -mu theta is tiny, and an
+    error of theta that would be small elsewhere is all of it."""
+    train, _ = arrays(1, 100, 6, 10, classes)
+    problem = bdt.Problem(bdt.Logistic(1e-7), train=train, val=train)
+    rng = np.random.default_rng(0)
+    w = np.full(100, 0.01)
+    for moved in (0.5, 0.1, 0.03):
+        start = refit(problem, w * (1 + moved * rng.random(100)))
+        grad = value_and_gradient(problem, refit(problem, w, start, rtol=rtol))[1]
+        reference = bdt.hypergradient(problem, w)[1]
+        assert np.linalg.norm(reference) < 1e-3
+        assert np.linalg.norm(grad - reference) <= rtol * np.linalg.norm(reference)
+
+
+def test_a_tolerance_saves_work(monkeypatch):
+    """Products with the Hessian along the same path of weights: fewer for a larger rtol."""
+    train, val = arrays(0, 200, 10, 50, 4)
+    problem = bdt.Problem(bdt.Logistic(1e-3), train=train, val=val)
+    product, count = LowerLevel.product, []
+    monkeypatch.setattr(
+        LowerLevel, "product", lambda *args: count.append(1) or product(*args), raising=True
+    )
+
+    def products(rtol):
+        rng, fit = np.random.default_rng(0), None
+        count.clear()
+        for _ in range(10):
+            fit = refit(problem, rng.dirichlet(np.full(200, 5.0)), fit, rtol=rtol)
+            value_and_gradient(problem, fit)
+        return len(count)
+
+    exact, some, few_digits = products(0.0), products(1e-6), products(1e-2)
+    assert few_digits < 0.7 * exact and few_digits < some < exact
 
 
 @few

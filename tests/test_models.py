@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.optimize
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import arrays, weighted_problems
 
 import bdtheory as bdt
-from bdtheory.hypergradient import refit
-from bdtheory.linalg import conjugate_gradients, least_norm, row_space, solve_general, solve_spd
+from bdtheory.hypergradient import refit, value_and_gradient
+from bdtheory.linalg import (
+    conjugate_gradients,
+    inverse_spd,
+    least_norm,
+    row_space,
+    solve_general,
+    solve_spd,
+)
+from bdtheory.models import newton
+from bdtheory.models.curves import curve
+from bdtheory.models.newton import Factor, price
 
 few = settings(max_examples=40, deadline=None)
 
@@ -164,16 +177,27 @@ def test_losses_are_exact_in_both_tails(classes):
     problem = bdt.Problem(bdt.Logistic(1.0), train=(X, y), val=(X, y))
     if classes == 2:
         losses = problem.model.losses(np.array([30.0]), problem.train)
-        assert losses[1] == pytest.approx(np.exp(-30), rel=1e-12)
+        assert losses[1] == pytest.approx(np.exp(-30), rel=1e-12, abs=0)
         assert losses[0] == pytest.approx(30.0, rel=1e-12)
         far = problem.model.losses(np.array([800.0]), problem.train)
         np.testing.assert_array_equal(far, [800.0, 0.0, 0.0])
     else:
         losses = problem.model.losses(np.array([[30.0, 0.0, 0.0]]), problem.train)
-        assert losses[0] == pytest.approx(2 * np.exp(-30), rel=1e-12)
+        assert losses[0] == pytest.approx(2 * np.exp(-30), rel=1e-12, abs=0)
         assert losses[1] == pytest.approx(30.0, rel=1e-12)
         far = problem.model.losses(np.array([[800.0, 0.0, 0.0]]), problem.train)
         np.testing.assert_array_equal(far, [0.0, 800.0, 800.0])
+
+
+def test_slopes_are_exact_in_both_tails():
+    """dl/dT at a margin of 30: -exp(-30) times the number of rivals, not a difference of ones."""
+    two = curve(np.array([30.0, -30.0, 800.0, -800.0]), np.ones(4))
+    tiny = np.exp(-30) / (1 + np.exp(-30))
+    np.testing.assert_allclose(two.slopes, [-tiny, -1 + tiny, 0, -1], rtol=1e-14, atol=0)
+    three = curve(np.array([[30.0, -30.0], [0, 0], [0, 0]]), np.zeros(2, dtype=int))
+    own = np.array([-2 * np.exp(-30) / (1 + 2 * np.exp(-30)), -1 + np.exp(-30) / 2])
+    np.testing.assert_allclose(three.slopes[0], own, rtol=1e-12, atol=0)
+    np.testing.assert_allclose(three.slopes.sum(axis=0), 0, atol=1e-16)
 
 
 def test_separable_data_without_ridge_say_so_and_do_not_hang():
@@ -213,6 +237,165 @@ def test_a_useless_preconditioner_is_replaced():
     )
 
 
+def logistic_problem(classes=3, p=5):
+    train, val = arrays(8, 60, p, 10, classes)
+    return bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda g: -g,  # negative definite
+        lambda g: g * (-1.0) ** np.arange(g.size).reshape(g.shape),  # indefinite
+        lambda g: 0 * g,
+        lambda g: np.nan * g,
+        lambda g: g * 10.0 ** (6 * (np.arange(g.size) % 3)).reshape(g.shape),  # hopeless: stalls
+        lambda g: 1e-12 * g,  # positive, and 12 orders too small
+    ],
+)
+def test_a_broken_preconditioner_costs_time_only(classes, broken):
+    """Indefinite, singular, not finite, or stalled: a new factor is made, and the answer stays."""
+    problem = logistic_problem(classes, p=30)
+    rng = np.random.default_rng(0)
+    w, start = rng.dirichlet(np.ones(60)), refit(problem, rng.dirichlet(np.ones(60)))
+    for rtol in (0.0, 1e-6):
+        factor = Factor()
+        factor.solve, factor.debt = broken, 0.0
+        fit = refit(problem, w, replace(start, factor=factor), rtol=rtol)
+        assert fit.converged and fit.message == "" and fit.vjp is not None
+        assert factor.solve is not broken
+        grad = value_and_gradient(problem, fit)[1]
+        reference = bdt.hypergradient(problem, w)[1]
+        error = np.linalg.norm(grad - reference) / np.linalg.norm(reference)
+        assert error <= max(1e-9, rtol)
+
+
+def test_a_factor_is_kept_while_it_is_good_and_renewed_once_its_debt_equals_its_price():
+    """The price of a Hessian of 5 parameters is the least, 4 steps beyond one step for a digit."""
+    problem = logistic_problem(2)
+    rng = np.random.default_rng(1)
+    w = rng.dirichlet(np.ones(60))
+    fit = refit(problem, w)
+    first = fit.factor.solve
+    for _ in range(3):
+        fit = refit(problem, w * (1 + 1e-3 * rng.random(60)), fit)
+    assert fit.factor.solve is first
+    assert price((60, 5), (5,)) == 4.0
+    fit.factor.debt = 4.0
+    fit = refit(problem, rng.dirichlet(np.ones(60)), fit)
+    assert fit.factor.solve is not first and fit.factor.debt < 4.0
+
+
+def test_a_mediocre_factor_runs_up_debt_over_many_solves():
+    """Three steps or so where one is meant: every solve adds the difference, none ends it alone."""
+    problem = logistic_problem(2)
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.full(5, 1e-2))
+    P = lower.at(np.zeros(5)).P
+    rng, factor, calls = np.random.default_rng(0), Factor(), 0
+    old = factor.solve
+    factor.debt, debts = 0.0, [0.0]
+    while factor.debt < price((60, 5), (5,)) and calls < 20:
+        g = rng.standard_normal(5)
+        error = lower.product(P, factor(lower, P, g, 0.1)) - g
+        assert np.linalg.norm(error) <= 0.1 * np.linalg.norm(g) and factor.solve is old
+        debts.append(factor.debt)
+        calls += 1
+    assert 2 <= calls < 20 and np.all(np.diff(debts) == np.round(np.diff(debts)))
+    factor(lower, P, np.ones(5), 0.1)
+    assert factor.solve is not old and factor.debt == 0.0
+
+
+@few
+@given(st.integers(0, 10**6), st.sampled_from([2, 3]), st.floats(0.0, 1.0))
+def test_the_estimated_error_of_a_newton_step_bounds_the_true_one(seed, classes, level):
+    """In the largest score, to a factor of 2, at every full step from theta(w') to theta(w)."""
+    train, val = arrays(seed, 40, 4, 5, classes)
+    problem = bdt.Problem(bdt.Logistic(10 ** (-3 * level)), train=train, val=val)
+    rng, steps = np.random.default_rng(seed), []
+    w, other = rng.dirichlet(np.ones(40), 2)
+    exact, start = refit(problem, w), refit(problem, 5 * other)
+    lower = newton.LowerLevel(w, problem.train, np.full(4, problem.model.mu))
+    newton.newton(
+        lower, start.theta.T, Factor(), lambda old, new, *sizes: bool(steps.append((new, *sizes)))
+    )
+    for new, moved, error in steps:
+        assert lower.largest_score(new - exact.theta.T) <= 2 * error + 1e-10
+        assert moved >= 0
+    assert len(steps) >= 2
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_an_inverse_that_is_wrong_in_float32_is_replaced_by_a_float64_factor(classes, monkeypatch):
+    problem = logistic_problem(classes, p=30)
+    w = np.random.default_rng(0).dirichlet(np.ones(60))
+    value, grad = bdt.hypergradient(problem, w)
+    monkeypatch.setattr(newton, "inverse_spd", lambda H: -np.eye(len(H), dtype=H.dtype))
+    assert refit(problem, w).factor.precise
+    value_2, grad_2 = bdt.hypergradient(problem, w)
+    assert value_2 == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(grad_2, grad, rtol=1e-9, atol=1e-12)
+
+
+def test_a_factor_is_made_in_float64_where_float32_does_not_do():
+    """Columns of size 1e-8 beside columns of size 1: singular in float32 with a ridge of 1e-12."""
+    rng = np.random.default_rng(0)
+    X = np.hstack([rng.standard_normal((50, 2)), 1e-5 * rng.standard_normal((50, 2))])
+    X = np.hstack([X, X[:, :1] + 1e-5 * rng.standard_normal((50, 1))])
+    y = rng.integers(0, 2, 50)
+    problem = bdt.Problem(bdt.Logistic(1e-12), train=(X, y), val=(X, y))
+    fit = refit(problem, np.full(50, 0.02))
+    assert fit.converged and fit.factor.precise
+    assert not refit(logistic_problem(), np.full(60, 1 / 60)).factor.precise
+
+
+def test_an_older_fit_keeps_its_derivative_after_a_newer_one_took_its_factor():
+    problem, rng = logistic_problem(), np.random.default_rng(2)
+    one, other = rng.dirichlet(np.ones(60), 2)
+    old = refit(problem, one)
+    refit(problem, other, old)
+    old.factor.debt = np.inf
+    refit(problem, other, old)
+    got, needed = value_and_gradient(problem, old)[1], bdt.hypergradient(problem, one)[1]
+    np.testing.assert_allclose(got, needed, rtol=1e-8, atol=1e-10)
+
+
+def test_a_stalled_inner_solve_is_not_called_converged(monkeypatch):
+    """Too few Newton steps: the fit says so, with and without rtol, and so does the selection."""
+    problem, w = logistic_problem(), np.full(60, 1 / 60)
+    monkeypatch.setattr(newton, "MAX_NEWTON", 1)
+    for rtol in (0.0, 1e-6):
+        fit = refit(problem, w, rtol=rtol)
+        assert not fit.converged and "1 Newton steps did not reach a gradient" in fit.message
+    with pytest.raises(ValueError, match=r"no exact solution .*1 Newton steps"):
+        bdt.hypergradient(problem, w)
+    for method in (bdt.Uniform(), bdt.Implicit(max_iterations=2)):
+        selection = bdt.learn_weights(problem, method)
+        assert selection.status is bdt.Status.DIVERGED
+        assert "Newton steps" in selection.message
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+@pytest.mark.parametrize("rtol", [0.0, 1e-6])
+def test_all_weights_zero_but_one(classes, rtol):
+    """theta(e_i) is the fit of sample i alone; at mu = 0 one sample is separable."""
+    train, val = arrays(8, 12, 5, 10, classes)
+    model = bdt.Logistic(1e-2) if classes else bdt.Ridge(1e-2)
+    problem = bdt.Problem(model, train=train, val=val)
+    start = refit(problem, np.full(12, 1 / 12))
+    for i in (0, 11):
+        fit = refit(problem, np.eye(12)[i], start, rtol=rtol)
+        assert fit.converged
+        alone = model.fit(np.ones(1), problem.train.take(np.array([i])))
+        np.testing.assert_allclose(fit.theta, alone.theta, rtol=1e-7, atol=1e-9)
+        grad = value_and_gradient(problem, fit)[1]
+        assert np.all(np.isfinite(grad)) and np.linalg.norm(grad) > 0
+    if classes:
+        flat = bdt.Problem(bdt.Logistic(0.0), train=train, val=val)
+        fit = refit(flat, np.eye(12)[0], rtol=rtol)
+        assert not fit.converged and "separable" in fit.message
+
+
 def test_conjugate_gradients_on_known_systems():
     """A = I in one step; a diagonal with exact preconditioner in one; none with a wrong sign."""
     b = np.array([1.0, -2.0, 3.0])
@@ -227,6 +410,13 @@ def test_conjugate_gradients_on_known_systems():
     assert run.steps == 3
     bad = conjugate_gradients(lambda d: -d, b, preconditioner=lambda r: r, rtol=1e-12, max_steps=5)
     assert not bad.converged
+    indefinite = np.array([1.0, -1.0, 1.0])
+    bad = conjugate_gradients(
+        lambda d: D * d, b, preconditioner=lambda r: indefinite * r, rtol=1e-12, max_steps=50
+    )
+    assert not bad.converged
+    still = conjugate_gradients(lambda d: d, 0 * b, preconditioner=lambda r: r, rtol=1, max_steps=1)
+    assert still.converged and still.steps == 0 and not still.x.any()
     wrong = conjugate_gradients(
         lambda d: D * d, b, preconditioner=lambda r: -r, rtol=1e-12, max_steps=5
     )
@@ -235,6 +425,9 @@ def test_conjugate_gradients_on_known_systems():
 
 def test_factorisations_on_known_systems():
     H = np.array([[4.0, 2.0], [2.0, 3.0]])
+    for A in (H, torch.tensor(H)):
+        np.testing.assert_allclose(inverse_spd(A), [[0.375, -0.25], [-0.25, 0.5]], rtol=1e-14)
+        assert inverse_spd(A - 5 * A) is None
     b = np.array([2.0, 5.0])
     np.testing.assert_allclose(solve_spd(H)(b), np.linalg.solve(H, b), rtol=1e-14)
     singular = np.array([[1.0, 1.0], [1.0, 1.0]])

@@ -11,11 +11,13 @@ from array_api_compat import array_namespace, device
 from ..linalg import (
     add_to_diagonal,
     column_scale,
+    gram,
     least_norm_beyond,
     norm,
     solve_general,
     solve_spd,
     weighted_least_squares,
+    weighted_rows,
 )
 from ..problem import Array
 from ..selection import to_numpy
@@ -73,7 +75,8 @@ class Ridge:
 
     def weighted_gradient(self, theta: Array, w: Array, data: Data) -> Array:
         """Gradient of sum_i w_i l_i at theta, X' W (X theta - y), shape (p,)."""
-        return (w * (data.X @ theta - data.y)) @ data.X
+        total = weighted_rows(w * (data.X @ theta - data.y), data.X)
+        return array_namespace(theta).astype(total, theta.dtype)
 
     def fit(
         self, w: Array, data: Data, warm_start: Fit | None = None, *, val: Data | None = None
@@ -88,21 +91,22 @@ class Ridge:
         return self._fit_primal(w, data) if n >= p else self._fit_dual(w, data)
 
     def _fit_primal(self, w: Array, data: Data) -> Fit:
-        """H theta = X' W y with H = X' W X + mu D; D = I, except 0 for the intercept."""
+        """H theta = X' W y with H = X' W X + mu D; D = I, except 0 for the intercept.
+
+        Sums over samples, and all that is (p,) or (p, p), in float64, whatever X has.
+        """
         xp, X = array_namespace(data.X), data.X
-        A = xp.sqrt(w)[:, None] * X
-        ridge = ridge_rows(self.mu, X, self.fit_intercept)
-        solve = solve_spd(add_to_diagonal(A.T @ A, ridge))
-        theta = solve((w * data.y) @ X)
+        ridge = xp.astype(ridge_rows(self.mu, X, self.fit_intercept), xp.float64)
+        solve = solve_spd(add_to_diagonal(gram(X, w), ridge))
+        theta = xp.astype(solve(weighted_rows(w * data.y, X)), X.dtype)
         r = X @ theta - data.y
-        grad = (w * r) @ X + ridge * theta
+        grad = weighted_rows(w * r, X) + ridge * xp.astype(theta, xp.float64)
         step = solve(grad)
-        return Fit(
-            theta=theta,
-            vjp=lambda g: -r * (X @ solve(g)),
-            gap=0.5 * float(xp.sum(grad * step)),
-            distance=norm(step),
-        )
+
+        def vjp(g: Array) -> Array:
+            return -r * (X @ xp.astype(solve(xp.astype(g, xp.float64)), X.dtype))
+
+        return Fit(theta, vjp, gap=0.5 * float(xp.sum(grad * step)), distance=norm(step))
 
     def _fit_dual(self, w: Array, data: Data) -> Fit:
         """The dual form of theory.md, with M = K W + mu I, K = X X', so that any w_i may be 0.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
+from ..linalg import row_blocks
 from ..problem import Array
 
 
@@ -25,6 +28,13 @@ class Data:
 
     def __len__(self) -> int:
         return self.X.shape[0]
+
+    @cached_property
+    def lengths(self) -> Array:
+        """||x_i||, (n,), computed once."""
+        xp, X = array_namespace(self.X), self.X
+        parts = [xp.sqrt(xp.sum(X[b] ** 2, axis=1)) for b in row_blocks(X)]
+        return parts[0] if len(parts) == 1 else xp.concat(parts)
 
     @property
     def like(self) -> Array:
@@ -92,6 +102,7 @@ def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
         raise ValueError(
             f"{name} is {type(pair).__name__}; needed a pair (X, y); try {name}=(X, y)"
         ) from None
+    _check_mapped(X, name)
     X, y = _as_array(X, f"the features of {name}"), _as_array(y, f"the targets of {name}")
     if X.ndim != 2:
         raise ValueError(
@@ -109,6 +120,31 @@ def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
             "row of the features; try y.reshape(-1)"
         )
     return _floating(X, f"the features of {name}"), y, name
+
+
+def _check_mapped(X: Any, name: str) -> None:
+    """A memory-mapped file is read in blocks, where it lies: its numbers must be usable as such."""
+    if not isinstance(X, np.memmap):
+        return
+    if X.ndim != 2:
+        raise ValueError(
+            f"the features of {name} are a memory-mapped file of shape {X.shape}; needed (samples, "
+            "features); try numpy.load(path, mmap_mode='r') on a .npy file with two axes, or "
+            "numpy.memmap(path, dtype, 'r', shape=(n, p))"
+        )
+    if X.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"the features of {name} are a memory-mapped file of dtype {X.dtype.str!r}; needed "
+            "float32 or float64 in native byte order, which is read without a copy; try writing "
+            "it again in blocks with numpy.lib.format.open_memmap(path, 'w+', 'float32', shape)"
+        )
+
+
+def _on_disk(X: Any) -> bool:
+    """Whether these are numbers in a memory-mapped file, directly or as a view."""
+    while isinstance(X, np.ndarray) and not isinstance(X, np.memmap):
+        X = X.base
+    return isinstance(X, np.memmap)
 
 
 def _as_array(a: Any, what: str) -> Array:
@@ -162,17 +198,20 @@ def _floating(a: Array, what: str) -> Array:
                 f"{what} have dtype {a.dtype}; needed float64 or float32; try X.astype('float64')"
             )
         a = xp.astype(a, xp.float64)
-    _finite(a, what)
-    _squarable(a, what)
+    _finite(a, what, most=float(xp.finfo(a.dtype).max) ** 0.25)
     return a
 
 
-def _squarable(a: Array, what: str) -> None:
-    """Gram matrices and losses square the data: beyond this size they overflow, silently."""
-    xp = array_namespace(a)
-    most = float(xp.finfo(a.dtype).max) ** 0.25
-    if a.size if isinstance(a, np.ndarray) else a.numel():
-        largest = float(xp.max(xp.abs(a)))
+def _finite(a: Array, what: str, most: float = math.inf) -> None:
+    """Only finite numbers, of size `most` at most; looked at in blocks, without a copy.
+
+    Gram matrices and losses square the data: beyond a certain size they overflow, silently.
+    """
+    xp, table = array_namespace(a), a if a.ndim == 2 else a.reshape(-1, 1)
+    for b in row_blocks(table):
+        largest = max(float(xp.max(table[b])), -float(xp.min(table[b])))  # NaN where any is NaN
+        if not math.isfinite(largest):
+            _say_where(a, b, what)
         if largest > most:
             raise ValueError(
                 f"{what} reach {largest:.1e} in size; needed at most {most:.1e}, so that squares "
@@ -180,15 +219,14 @@ def _squarable(a: Array, what: str) -> None:
             )
 
 
-def _finite(a: Array, what: str) -> None:
-    xp = array_namespace(a)
-    if bool(xp.all(xp.isfinite(a))):
-        return
-    bad = np.argwhere(~np.isfinite(np.asarray(a.cpu() if is_torch_array(a) else a)))[0]
-    where = f"row {bad[0]}" + (f", column {bad[1]}" if len(bad) > 1 else "")
-    value = float(a[tuple(int(k) for k in bad)])
+def _say_where(a: Array, b: slice, what: str) -> None:
+    """Raise, with the first number in these rows that is not finite."""
+    rows = np.asarray(a[b].cpu() if is_torch_array(a) else a[b])
+    row, *column = (int(k) for k in np.argwhere(~np.isfinite(rows))[0])
+    where = f"row {b.start + row}" + (f", column {column[0]}" if column else "")
     raise ValueError(
-        f"{what} have {value} at {where}; needed finite numbers; try dropping or imputing that row"
+        f"{what} have {float(rows[(row, *column)])} at {where}; needed finite numbers; "
+        "try dropping or imputing that row"
     )
 
 
@@ -215,6 +253,11 @@ def _same_kind(X: Array, first: Array, name: str) -> None:
 def _with_constant(X: Array, fit_intercept: bool) -> Array:
     if not fit_intercept:
         return X
+    if _on_disk(X):
+        raise ValueError(
+            "fit_intercept=True copies the features into memory, and these are a memory-mapped "
+            "file; needed fit_intercept=False; try a column of ones in the file"
+        )
     xp = array_namespace(X)
     return xp.concat([X, xp.ones((X.shape[0], 1), dtype=X.dtype, device=device(X))], axis=1)
 
