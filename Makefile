@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test figures lint bench clean
+.PHONY: setup verify test figures lint bench bench-env clean
 
 setup: .venv/ready
 
@@ -39,7 +39,20 @@ bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.usefulness
 	$(BIN)/python -m benchmarks.transformer
 	$(BIN)/python -m benchmarks.refining
+	$(BIN)/python -m benchmarks.bilevel
+
+bench-env: .bench-env/ready  ## other libraries, for benchmarks.bilevel, in an environment of theirs
+
+# A library that does not install is no error: its rows say so. torch first: see the pins.
+PEER_PIP := .bench-env/bin/python -m pip install --quiet --disable-pip-version-check \
+	-c benchmarks/peers/requirements.txt
+
+.bench-env/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv .bench-env
+	for peer in torch torchopt jaxopt optimistix "--no-deps betty-ml"; do \
+		$(PEER_PIP) $$peer || echo "bench-env: $$peer does not install"; done
+	touch $@
 
 clean:
-	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench-env build dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
