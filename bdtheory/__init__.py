@@ -6,7 +6,7 @@ Reading map, in order (the package can be read in an hour):
     weights.py         selector logits -> weights on the simplex
     models/            ridge, logistic: losses, exact re-fit, its derivative; transformers, trained
     hypergradient.py   dL_val/dw
-    methods/           Implicit, Penalty, BMO, and the baselines; learn_weights; the training loop
+    methods/           Auto, Implicit, Penalty, BMO, baselines; learn_weights; the training loop
     usefulness.py      which samples are useful: exact decisions with certificates
     refining.py        self-refining: rounds of generation; ratios.py, adaptation.py: its theory
     tasks/             generators with the truth known, and file loaders
@@ -23,13 +23,22 @@ True
 from typing import TYPE_CHECKING
 
 from .hypergradient import hypergradient
-from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
+from .methods import (
+    BMO,
+    Auto,
+    DirectMixing,
+    Implicit,
+    Penalty,
+    Uniform,
+    ValidationOnly,
+    learn_weights,
+)
 from .models import Logistic, OneLayerTransformer, Ridge, Training
 from .problem import Problem
 from .refining import Generation, refine
 from .selection import Selection, Status
 from .usefulness import coverage, jointly_useful, maximum_entropy_weights, usefulness
-from .weights import effective_sample_size, sigmoid, softmax
+from .weights import effective_sample_size, softmax
 
 if TYPE_CHECKING:
     from .models.transformer import TransformerLM
@@ -37,6 +46,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "BMO",
+    "Auto",
     "DirectMixing",
     "Generation",
     "Implicit",
@@ -58,7 +68,6 @@ __all__ = [
     "learn_weights",
     "maximum_entropy_weights",
     "refine",
-    "sigmoid",
     "softmax",
     "usefulness",
 ]

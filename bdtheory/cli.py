@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -19,7 +20,17 @@ from . import __version__
 from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
 from .console import Progress, Row, finite, print_selection, print_table
 from .inputs import choose_model, load
-from .methods import BMO, DirectMixing, Implicit, Penalty, Uniform, ValidationOnly, learn_weights
+from .methods import (
+    BMO,
+    Auto,
+    DirectMixing,
+    Implicit,
+    OverfitWarning,
+    Penalty,
+    Uniform,
+    ValidationOnly,
+    learn_weights,
+)
 from .outputs import outputs, write_comparison, write_selection
 from .problem import Problem
 from .selection import Selection, Status, as_text
@@ -124,8 +135,12 @@ def _compare_options(parser: Parser) -> None:
 
 def _select_options(parser: Parser) -> None:
     add = parser.add_argument_group("selection").add_argument
-    text = "implicit (default): exact hypergradients; penalty: one level; bmo: closed-form weights"
-    add("--method", choices=("implicit", "penalty", "bmo"), default="implicit", help=text)
+    text = (
+        "implicit (default): least validation loss, by exact hypergradients; penalty: the same in "
+        "one level; bmo: closed-form weights; auto: what generalises, chosen by cross-fitting"
+    )
+    names = ("implicit", "penalty", "bmo", "auto")
+    add("--method", choices=names, default="implicit", help=text)
     text = "where the result goes: a new folder, or an earlier result, which is replaced"
     add("-o", dest="output", metavar="FOLDER", required=True, help=text)
 
@@ -141,6 +156,7 @@ def compare(args: Namespace) -> None:
         BMO(),
         Penalty(),
         Implicit(),
+        *([Auto(folds=min(5, problem.m))] if problem.m > 1 else []),
     ]
     with outputs(args, "bdtheory compare") as places:
         rows = [measure(problem, method, args.seed, task.clean)[1] for method in methods]
@@ -157,6 +173,8 @@ def select(args: Namespace) -> None:
             method = Implicit()
         case "penalty":
             method = Penalty()
+        case "auto":
+            method = Auto()
         case _:
             method = BMO()
     with outputs(args, "bdtheory select") as places:
@@ -172,10 +190,16 @@ def select(args: Namespace) -> None:
 
 
 def measure(problem: Problem, method: Any, seed: int, clean: Any) -> tuple[Selection, Row]:
-    """The selection that the method makes, and its row of the table."""
+    """The selection that the method makes, and its row of the table; its warnings to stderr."""
     start = time.process_time()
-    with Progress(problem, as_text(method), sys.stderr) as progress:
+    with (
+        warnings.catch_warnings(record=True) as caught,
+        Progress(problem, as_text(method), sys.stderr) as progress,
+    ):
+        warnings.simplefilter("always", OverfitWarning)
         fit = learn_weights(problem, method, seed=seed, callback=progress.callback)
+    for warning in caught:
+        print(f"note: {as_text(method)}: {warning.message}", file=sys.stderr)
     seconds = time.process_time() - start - progress.spent
     # A loss at a theta that is not the minimiser is not that method's loss: unknown, not small.
     failed = fit.status is Status.DIVERGED
@@ -207,7 +231,7 @@ to try."""
 
 COMPARE = """\
 Which way of using doubtful training data serves trusted validation data best? Runs baselines
-(validation data only, all training data, mixing both) and three methods that learn a weight per
+(validation data only, all training data, mixing both) and four methods that learn a weight per
 training sample, and prints one row for each."""
 
 FILES = """\

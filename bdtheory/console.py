@@ -157,7 +157,8 @@ def _explanation(task: Task, problem: Problem) -> str:
         f"{problem.N} for training, the weights amount to;{truth} the uniform weights of "
         "ValidationOnly and DirectMixing select nothing. Learned weights are chosen by the "
         "validation loss itself, so a low one does not by itself mean a low test loss: "
-        f"{advice}.",
+        f"{advice}. Auto chooses by cross-fitting instead; its theta is fitted to selected and "
+        "validation rows together.",
         width=100,
     )
 
@@ -184,12 +185,20 @@ def print_selection(
         headline(task, problem),
         f"{row.method}: {fit.status.value}, {fit.message}",
         f"validation loss        {_number(row.val_loss, '#.4g')}",
+        _cross_fitted(fit.crossfit),
         f"test loss              {_number(row.test_loss, '#.4g')}" if problem.test else "",
         f"effective sample size  {_number(row.ess, '.1f')} of {problem.N} training rows",
         f"AUC of the weights     {_number(row.auc, '.3f')}" if task.clean is not None else "",
         f"lowest weights         rows {', '.join(names)}; {zero} rows have weight 0",
     ]
     stream.write("\n".join(line for line in lines if line) + "\n")
+
+
+def _cross_fitted(crossfit: dict[str, float]) -> str:
+    """The estimate of the test loss that `Auto` makes; "" for other methods."""
+    if not crossfit:
+        return ""
+    return f"cross-fitted loss      {crossfit['loss']:#.4g} +- {crossfit['standard_error']:.2g}"
 
 
 def print_rounds(

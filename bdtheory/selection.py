@@ -48,6 +48,9 @@ class Selection:
     message : one sentence on why it ended.
     certificate : numbers behind the status, floats: `upper_bound` and `lower_bound` on V_BDS,
         `inner_gap`, `eps`; empty where they are not known.
+    crossfit : numbers of `Auto`, floats: `loss`, the cross-fitted estimate of the test loss (the
+        least of some twenty, so a little low), its `standard_error`, the estimate for
+        `validation_only`, and the `ratio` and the temperature `tau` chosen; else empty.
 
     Examples
     --------
@@ -67,6 +70,7 @@ class Selection:
     method: str = ""
     message: str = ""
     certificate: dict[str, float] = field(default_factory=dict)
+    crossfit: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: theta and the weights can be long."""
@@ -137,6 +141,7 @@ class Selection:
             "val_loss": self.val_loss,
             "test_loss": self.test_loss,
             "certificate": self.certificate,
+            "crossfit": self.crossfit,
         }
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -207,4 +212,5 @@ def _from_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selecti
         method=facts["method"],
         message=facts["message"],
         certificate=facts["certificate"],
+        crossfit=facts.get("crossfit", {}),  # absent in folders of older versions
     )

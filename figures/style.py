@@ -34,6 +34,7 @@ class Look(NamedTuple):
 LOOKS = {
     "Implicit": Look("#0072B2", "o", "Implicit (BDS)"),
     "Penalty": Look("#56B4E9", "D", "Penalty (BDS)"),
+    "Auto": Look("#882255", "*", "Auto"),
     "BMO": Look("#009E73", "^", "BMO"),
     "DirectMixing": Look("#E69F00", "s", "direct mixing"),
     "ValidationOnly": Look("#CC79A7", "P", "validation only"),

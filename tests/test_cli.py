@@ -9,6 +9,7 @@ import json
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,14 @@ import pytest
 
 import bdtheory as bdt
 from bdtheory import cli, console, inputs, outputs
+from bdtheory.methods import OverfitWarning
 from bdtheory.tasks import align, digits, read_table, write_csv
 from bdtheory.weights import auc, effective_sample_size
 
 KEYS = ["method", "val_loss", "test_loss", "ess", "auc", "seconds"]
 NAMES = ["ValidationOnly()", "Uniform()", "DirectMixing(ratio=0.01)", "DirectMixing(ratio=0.1)",
          "DirectMixing(ratio=1.0)", "DirectMixing(ratio=10.0)", "BMO()", "Penalty()",
-         "Implicit()"]  # fmt: skip
+         "Implicit()", "Auto()"]  # fmt: skip
 HEADER = ["key", "a", "b", "source", "clean", "target"]
 COLUMNS = ["--target", "target", "--id", "key", "--truth", "clean"]
 
@@ -86,10 +88,12 @@ def test_compare_reports_what_learn_weights_gives(files, capsys):
     assert 5 < clean.sum() < 35
     methods = [bdt.ValidationOnly(), bdt.Uniform()]
     methods += [bdt.DirectMixing(ratio) for ratio in (0.01, 0.1, 1.0, 10.0)]
-    methods += [bdt.BMO(), bdt.Penalty(), bdt.Implicit()]
+    methods += [bdt.BMO(), bdt.Penalty(), bdt.Implicit(), bdt.Auto()]
     assert [row["method"] for row in rows] == NAMES
     for row, method in zip(rows, methods, strict=True):
-        fit = bdt.learn_weights(problem, method)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OverfitWarning)  # the command makes a note of it
+            fit = bdt.learn_weights(problem, method)
         assert list(row) == KEYS
         assert row["val_loss"] == pytest.approx(fit.val_loss, rel=1e-12)
         assert row["test_loss"] == pytest.approx(fit.test_loss, rel=1e-12)
@@ -129,8 +133,27 @@ def test_without_truth_there_is_no_auc(files, capsys):
     assert run(f"{line} --json out.json --ratios 0.5") == 0
     assert "AUC" not in capsys.readouterr().out
     rows = strict_json("out.json")
-    assert [row["auc"] for row in rows] == [None] * 6
+    assert [row["auc"] for row in rows] == [None] * 7
     assert rows[2]["method"] == "DirectMixing(ratio=0.5)"
+
+
+def test_a_warning_of_overfitting_is_a_note_on_standard_error(files, capsys):
+    assert run(f"{SELECT} -o out --method auto") == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("note: Auto(): the ") and err.count("\n") == 1
+    crossfit = bdt.Selection.load("out/selection").crossfit
+    assert f"cross-fitted loss      {crossfit['loss']:#.4g} +- " in out
+
+
+def test_a_single_validation_row_leaves_cross_fitting_out(files):
+    lines = Path("val.csv").read_text().splitlines()
+    for rows, methods in ((1, [*NAMES[:2], *NAMES[6:9]]), (3, [*NAMES[:2], *NAMES[6:9]])):
+        Path("few.csv").write_text("\n".join(lines[: rows + 1]) + "\n")
+        line = f"compare train.csv --val few.csv {' '.join(COLUMNS)} --ratios 1 --json out.json"
+        assert run(line) == 0
+        got = [row["method"] for row in strict_json("out.json")]
+        auto = [] if rows == 1 else ["Auto(folds=3)"]
+        assert got == [*methods[:2], "DirectMixing(ratio=1.0)", *methods[2:], *auto]
 
 
 @pytest.mark.parametrize("words", [("1", "0"), ("True", "FALSE"), ("1.0", "0.0")])
@@ -213,7 +236,7 @@ def test_compare_folder_is_written_replaced_and_never_mixed(files, capsys):
     assert run(line) == 0
     assert tree(files / "new") == ["out", "out/compare.csv", "out/compare.json", "out/config.json"]
     rows = strict_json("new/out/compare.json")
-    assert [list(row) for row in rows] == [KEYS] * 6
+    assert [list(row) for row in rows] == [KEYS] * 7
     table = Path("new/out/compare.csv").read_text().splitlines()
     assert table[0] == "method,val_loss,test_loss,ess,auc,status,seconds"
     assert [cells.split(",")[0] for cells in table[1:]] == [row["method"] for row in rows]

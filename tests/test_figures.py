@@ -28,10 +28,11 @@ NAMES = [
     "transformer_convergence",
     "trap",
     "useful_weights",
+    "weight_overfitting",
 ]
 EVERY = ["coverage", "digits", "language_weights", "mixing_ratio", "offline_language"]
 EVERY += ["phase_diagram", "question_diversity", "refined_language", "self_refining"]
-EVERY += ["transformer_convergence", "trap", "useful_weights"]
+EVERY += ["transformer_convergence", "trap", "useful_weights", "weight_overfitting"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,6 +114,10 @@ TAMPERINGS = [
     ("trap", "slice", lambda a: a[[0, 0, 0]], "needed 100"),
     ("trap", "loss", lambda a: a + 1e-5, "needed < 1e-6"),
     ("trap", "loss", lambda a: np.minimum(a, 1e-7), "not trapped"),
+    ("weight_overfitting", "said", lambda a: a + np.eye(3)[1] * 9, "needed > 0, falling"),
+    ("weight_overfitting", "said", lambda a: a + np.eye(3)[2] * 9, "needed less than half"),
+    ("weight_overfitting", "test", lambda a: a[:, :, ::-1], "needed"),
+    ("weight_overfitting", "test", lambda a: a * (1 - 0.8 * np.eye(3)[0]), "validation only's"),
     pytest.param("digits", "auc", lambda a: a - 0.1, "AUC", marks=needs_data),
     pytest.param("digits", "val_loss", lambda a: a[:, :, ::-1], "has L_val", marks=needs_data),
 ]

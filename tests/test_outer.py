@@ -40,7 +40,7 @@ def test_logits_and_squares_keep_exact_zeros_and_the_simplex_brings_them_back():
     v = np.array([0.5, 0.0, 0.5])
     assert logits(v).start.shape == (2,)
     assert logits(v).masses(np.array([0.0, np.log(3.0)])).tolist() == pytest.approx([0.25, 0, 0.75])
-    assert squares(v).masses(np.array([3.0, 0.0, 4.0])).tolist() == pytest.approx([0.36, 0, 0.64])
+    assert squares(v).masses(np.array([3.0, 9.0, 4.0])).tolist() == pytest.approx([0.36, 0, 0.64])
     start = squares(v).start
     assert squares(v).pull_back(start, v, np.arange(3.0))[1] == 0.0
     assert simplex(v).masses(np.array([1.0, 1.0, 0.0])).tolist() == [0.5, 0.5, 0.0]

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from pathlib import Path
 
 import pytest
+
+from bdtheory.methods import OverfitWarning
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTALL)
@@ -17,7 +20,8 @@ BLOCKS = re.findall(r"```python\n(.*?)```\s+```text\n(.*?)```", README, re.DOTAL
 def test_the_block_prints_what_is_shown(number):
     code, shown = BLOCKS[number]
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverfitWarning)  # the README says that it comes
         exec(compile(code, "README.md", "exec"), {})
     assert printed.getvalue() == shown
 

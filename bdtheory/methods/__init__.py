@@ -12,18 +12,28 @@ from ..linalg import few_threads
 from ..models.checks import check_count
 from ..problem import Problem
 from ..selection import Selection
+from .auto import Auto, OverfitWarning
 from .bmo import BMO
 from .implicit import Implicit
 from .mixing import DirectMixing, Uniform, ValidationOnly
 from .penalty import Penalty
 from .run import Callback
 
-__all__ = ["BMO", "DirectMixing", "Implicit", "Penalty", "Uniform", "ValidationOnly"]
+__all__ = [
+    "BMO",
+    "Auto",
+    "DirectMixing",
+    "Implicit",
+    "OverfitWarning",
+    "Penalty",
+    "Uniform",
+    "ValidationOnly",
+]
 
 
 def learn_weights(
     problem: Problem,
-    method: Any,
+    method: Any = None,
     *,
     seed: int = 0,
     callback: Callback | None = None,
@@ -34,7 +44,8 @@ def learn_weights(
     Parameters
     ----------
     problem : a `Problem`.
-    method : a method object such as `Implicit()`, `Penalty()`, `BMO()`, `DirectMixing(ratio=0.1)`.
+    method : a method object such as `Implicit()`, `Penalty()`, `BMO()`, `DirectMixing(ratio=0.1)`;
+        by default `Auto()`, which chooses what generalises by cross-fitting.
     seed : seeds whatever is random in a method; the same seed gives the same result.
     callback : called as ``callback(iteration, weights)`` after each outer step; True stops the run,
         which then returns the best weights so far.
@@ -57,6 +68,7 @@ def learn_weights(
     >>> bool(fit.weights[2] < 1e-4), fit.val_loss < 1e-6
     (True, True)
     """
+    method = Auto() if method is None else method
     if not hasattr(method, "run") or isinstance(method, type):
         raise ValueError(
             f"method is {method!r}; needed a method object; try learn_weights(problem, Implicit())"

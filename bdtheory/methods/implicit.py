@@ -30,14 +30,15 @@ from .run import (
 
 # Below this share of the losses at theta = 0 the uniform fit interpolates: C15's trap is near.
 INTERPOLATES = 0.02
+RTOL = 1e-7  # of a hypergradient along the way; the end is re-fitted exactly
 SMALL = 4_000  # entries of X times columns of theta
 
 
 @dataclass(frozen=True)
 class Implicit:
-    """Minimise L_val(theta(w)) over the simplex by its exact gradient in the selector logits.
+    """Minimise L_val(theta(w)) over the simplex by its exact gradient in w.
 
-    L-BFGS on w = s^2 / sum(s^2), from the weights under which the validation fit itself nearly
+    L-BFGS on square roots of the weights, from those under which the validation fit itself nearly
     solves the lower level (`inverse_weights`); each value and gradient comes from an exact re-fit.
     No step size is to be chosen. Where uniform weights turn out to be better, it starts from them
     too. Where the training data can be (nearly) interpolated, weights are inert inside the simplex
@@ -109,7 +110,7 @@ class Implicit:
         state: dict[str, Fit | None] = {"fit": near}
 
         def objective(w: Array) -> tuple[float, Array, float]:
-            fit = state["fit"] = refit(problem, w, state["fit"])
+            fit = state["fit"] = refit(problem, w, state["fit"], rtol=RTOL)
             if not fit.converged:
                 raise FloatingPointError(fit.message)
             value, grad = value_and_gradient(problem, fit)

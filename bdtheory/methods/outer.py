@@ -2,8 +2,8 @@
 
 `logits`: w = softmax(omega). Every weight stays positive; smooth; but a sample near weight 0 hardly
 moves again, since the gradient in omega is w * (g - w.g) (theory.md, "closed form").
-`squares`: w = s^2 / sum(s^2). The gradient in s is 2 s (g - w.g) / sum(s^2): a small weight moves
-like its square root, in both directions. On the digits this ends lower than logits in fewer steps.
+`squares`: w = a s^2 / sum(a s^2), a fixed. The gradient in s is 2 a s (g - w.g) / sum(a s^2): a
+small weight moves like its square root. On the digits this ends lower than logits, in fewer steps.
 `simplex`: w = s / sum(s) with s >= 0. Weights reach exact zeros and can come back; the gradient in
 s is (g - w.g) / sum(s).
 """
@@ -24,7 +24,11 @@ from .run import Stopped, Trace, as_weights
 
 # A difference of the objective below this share of its size is rounding to an outer line search.
 FLAT = 1e-10
-MEMORY = 20  # pairs kept by L-BFGS; more than the usual 10 pays where one evaluation is a re-fit
+SMALLEST = 1e-3  # weights below this share of 1/G are scaled as if they had it
+# Pairs kept by L-BFGS: more than the usual 10 pays where one evaluation is a re-fit. Of many
+# weights fewer are kept: a pair takes as much memory as two columns of X.
+MEMORY, LITTLE = 20, 5
+MANY = 100_000
 
 Objective = Callable[[Array], tuple[float, Array, float]]
 
@@ -56,11 +60,16 @@ def logits(v: np.ndarray) -> Coordinates:
 
 
 def squares(v: np.ndarray) -> Coordinates:
-    """v = s^2 / sum(s^2); entries that are 0 stay 0. Starts at sum(s^2) = G."""
+    """v' = a s^2 / sum(a s^2) from v' = v, with a = sqrt(G v); entries that are 0 stay 0.
+
+    The scale a lets weights that start small move less.
+    """
+    G, positive = len(v), v > 0
+    a = np.where(positive, np.sqrt(G * np.maximum(v, SMALLEST / G)), 0.0)
     return Coordinates(
-        start=np.sqrt(len(v) * v),
-        masses=lambda s: s * s / (s @ s),
-        pull_back=lambda s, at, g: 2.0 * s * (g - at @ g) / (s @ s),
+        start=np.sqrt(G * v / np.where(positive, a, 1.0)),
+        masses=lambda s: a * s * s / (a * s @ s),
+        pull_back=lambda s, at, g: 2.0 * a * s * (g - at @ g) / (a * s @ s),
         bounds=None,
     )
 
@@ -106,7 +115,8 @@ def minimise_weights(
         if trace.record(w, val_loss):
             raise Stopped
 
-    options = {"maxiter": max_iterations, "maxcor": MEMORY, "ftol": FLAT, "gtol": 0.0}
+    memory = MEMORY if len(coordinates.start) <= MANY else LITTLE
+    options = {"maxiter": max_iterations, "maxcor": memory, "ftol": FLAT, "gtol": 0.0}
     options["maxfun"] = 3 * max_iterations + 20
     run = minimize(
         fun,
