@@ -158,8 +158,10 @@ def print_asked(rows: list[dict[str, Any]]) -> None:
 
 def verdict(value: float, asked: float, met: bool, form: str) -> str:
     """The value, and whether it is met or by which factor it is missed."""
-    if met or not np.isfinite(value):
-        return f"{number(value, form)}, {'met' if met else 'not measured'}"
+    if not np.isfinite(value):
+        return "not measured: one of the two did not get there within its budget"
+    if met:
+        return f"{value:{form}}, met"
     return f"{value:{form}}, missed by a factor of {max(value / asked, asked / value):.2f}"
 
 

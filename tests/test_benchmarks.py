@@ -201,6 +201,16 @@ def test_ratios_are_taken_repeat_by_repeat():
     assert rows["jaxopt"]["t99"] == np.inf and rows["jaxopt"]["reason"] == "not here"
 
 
+@pytest.mark.parametrize(
+    ("ratio", "says"),
+    [(8.0, "8.00, met"), (2.0, "2.00, missed by a factor of 2.00"), (np.inf, "not measured")],
+)
+def test_what_was_asked_for_is_met_missed_or_not_measured(ratio, says, capsys):
+    load("table").print_asked([{"problem": "P2", "solver": "plain", "times_implicit": ratio}])
+    line = capsys.readouterr().out.splitlines()[2]
+    assert line.startswith(f"  P2: t99 of plain over that of Implicit() at least 4: {says}")
+
+
 # Peers -------------------------------------------------------------------------------------------
 
 

@@ -111,9 +111,8 @@ Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 def minimise_logits(objective: Objective, arrays: Arrays, clock: Clock) -> None:
     """SciPy's L-BFGS-B on omega -> (value, gradient) from uniform weights, a note at every step.
 
-    SciPy's defaults but for the stopping rules, which in these units (gradients of the order 1/N)
-    would end the run before the gap is closed: it goes on until the budget is used or no step
-    descends.
+    SciPy's defaults but for the stopping rules, so that it goes on until the budget is used or no
+    step descends. The steps are the same, and so is t99: SciPy's rules would end after it.
     """
 
     def fun(omega: np.ndarray) -> tuple[float, np.ndarray]:
