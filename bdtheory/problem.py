@@ -40,7 +40,9 @@ class Problem:
     ----------
     model : a model of `bdtheory`, such as `Ridge(mu)`, `Logistic(mu)` or `TransformerLM(V)`.
     train, val : pairs ``(X, y)`` with shapes (N, p), (N,) and (m, p), (m,). NumPy arrays, torch
-        tensors of any device, or anything `numpy.asarray` takes; float64 or float32. For
+        tensors of any device, or anything `numpy.asarray` takes; float64 or float32. X may be a
+        memory-mapped file, ``numpy.load(path, mmap_mode="r")``: it is read in blocks of rows, where
+        it lies; what comes out has its dtype, sums over rows are float64. For
         `TransformerLM` pairs ``(prompts, responses)`` of lists of token lists, N and m of them.
     test : a pair like `val`, optional; only ever used for reporting.
     groups : one label per training sample, optional. Samples of a group then share one weight:

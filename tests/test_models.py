@@ -458,6 +458,13 @@ def test_bad_options_are_refused_at_construction():
         bdt.Logistic(0.1, fit_intercept=1)  # pyright: ignore
 
 
+@pytest.mark.parametrize("rtol", [-1e-6, float("nan"), "1", None, True])
+def test_a_bad_tolerance_is_refused(rtol):
+    problem = logistic_problem()
+    with pytest.raises(ValueError, match=r"rtol is .*needed a finite number >= 0.*try"):
+        refit(problem, np.full(60, 1 / 60), rtol=rtol)
+
+
 def test_directions_that_validation_sees_by_rounding_only_are_left_alone():
     """Training rows in the row space of X_val: theta once had norm 1e16 on one draw in eight."""
     worst = 0.0

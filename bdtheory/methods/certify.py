@@ -64,11 +64,15 @@ def _lower_bound(problem: Problem) -> tuple[float, float]:
     if isinstance(problem.model, Logistic):
         infimum = _logistic_infimum(problem.val)
         return infimum, infimum
-    val, train = _scaled(_numpy(problem.val), _numpy(problem.train))
+    # Columns of size 1: no bound here depends on the units of a feature.
+    d = column_scale(to_numpy(problem.val.X), to_numpy(problem.train.X))
+    val = _numpy(problem.val, d)
     theta_v = least_norm(val.X, val.y)
     infimum = 0.5 * float(np.mean((val.X @ theta_v - val.y) ** 2))
-    optimistic = problem.model.mu == 0.0 and problem.model.tie_break == "validation"
-    if not (optimistic and _can_all_be_fitted(train)):
+    if problem.model.mu > 0.0 or problem.model.tie_break != "validation":
+        return infimum, infimum
+    train = _numpy(problem.train, d)
+    if not _can_all_be_fitted(train):
         return infimum, infimum
     return infimum + float(np.min(_price_of_fitting(train, val, theta_v))), infimum
 
@@ -148,14 +152,8 @@ def _least_change(X: np.ndarray, P: np.ndarray, R: np.ndarray) -> np.ndarray:
     return np.einsum("jkl,jl->jk", C, X @ B)
 
 
-def _scaled(val: Data, train: Data) -> tuple[Data, Data]:
-    """Both with columns of size 1: no bound here depends on the units of a feature."""
-    d = column_scale(val.X, train.X)
-    return Data(val.X / d, val.y), Data(train.X / d, train.y)
-
-
-def _numpy(data: Data) -> Data:
-    """The data in float64 NumPy: bounds are computed once, in full precision."""
+def _numpy(data: Data, d: Any = 1.0) -> Data:
+    """The data in float64 NumPy, columns over d: bounds are computed once, in full precision."""
     y = to_numpy(data.y)
     y = y if y.dtype.kind == "i" else y.astype(np.float64)
-    return Data(to_numpy(data.X).astype(np.float64), y, data.K)
+    return Data(to_numpy(data.X).astype(np.float64) / d, y, data.K)

@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, device
 
 from ..linalg import norm, row_blocks
 from ..problem import Array
-from .checks import check_flag, check_ridge
+from .checks import check_flag, check_number, check_ridge
 from .curves import curve
 from .fit import Fit, ridge_rows
 from .newton import EXACT, Factor, LowerLevel, Point, newton
@@ -30,7 +30,7 @@ class Logistic:
     ----------
     mu : ridge >= 0, in units of squared features. With mu = 0 separable data have no minimiser:
         the fit says so (`Fit.converged` False, a selection's status DIVERGED).
-    fit_intercept : a last, unpenalised row of theta; multinomial intercepts sum to 0.
+    fit_intercept : a last, unpenalised row of theta; multinomial intercepts sum to 0. It copies X.
 
     Raises ValueError for a negative or non-finite mu.
 
@@ -91,6 +91,8 @@ class Logistic:
         about rtol of its norm, for less: see `_enough`, which looks at the gradient of L_val where
         `val` is given. The minimiser is unique for mu > 0: `val` changes nothing else.
         """
+        check_number(rtol, "rtol", least=0.0, try_="rtol=1e-6")
+        rtol = min(float(rtol), 1.0)
         lower = LowerLevel(w, data, ridge_rows(self.mu, data.X, self.fit_intercept))
         if warm_start is None:
             theta, factor = _zero_theta(data), Factor()
@@ -133,21 +135,23 @@ def _as_fit(
 ) -> Fit:
     """The fit with its derivative: dtheta/dw_i . g = -grad l_i . H^-1 g."""
     xp, X = lower.xp, data.X
-    size, mu = norm(point.grad), float(xp.min(lower.ridge))
-    distance = size / mu if mu > 0 else math.inf  # with an intercept: no strong convexity
+    theta = xp.astype(point.theta, X.dtype, copy=False)
+    rounding = norm(point.theta - xp.astype(theta, xp.float64, copy=False))  # 0 but for float32
+    mu = float(xp.min(lower.ridge))  # 0 with an intercept: no strong convexity to lean on
+    size = norm(point.grad) + mu * rounding
+    distance = size / mu if mu > 0 else math.inf
 
     def vjp(g: Array) -> Array:
         h = factor(lower, point.P, xp.astype(_rows(g), xp.float64), rtol)
-        rows, h = (xp.astype(a, X.dtype, copy=False) for a in (point.theta, h))
+        h = xp.astype(h, X.dtype, copy=False)
         out = xp.empty((len(data),), dtype=X.dtype, device=device(X))
         for b in row_blocks(X):
-            along = curve(rows @ X[b].T, data.y[b]).slopes * (h @ X[b].T)
+            along = curve(theta @ X[b].T, data.y[b]).slopes * (h @ X[b].T)
             out[b] = -along if along.ndim == 1 else -xp.sum(along, axis=0)
         return out
 
-    theta = _rows(xp.astype(point.theta, X.dtype, copy=False))
     gap = 0.5 * size * distance if mu > 0 else math.inf
-    return Fit(theta, vjp, gap, distance, converged, message, factor)
+    return Fit(_rows(theta), vjp, gap, distance, converged, message, factor)
 
 
 def _rows(theta: Array) -> Array:

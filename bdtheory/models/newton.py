@@ -246,7 +246,7 @@ def newton(
     F then has no minimiser.
     """
     xp = lower.xp
-    tol = 100 * float(xp.finfo(lower.data.X.dtype).eps) * max(lower.scale, 1e-300)
+    tol = 10 * float(xp.finfo(lower.data.X.dtype).eps) * max(lower.scale, 1e-300)
     no_ridge = not bool(xp.any(lower.ridge > 0))
     point, error = lower.at(theta), 1.0
     for _ in range(MAX_NEWTON):
@@ -265,7 +265,7 @@ def newton(
         new, t = _line_search(lower, point, step)
         if new is None:
             # No descent to rounding: as good as it gets, and good if the gradient is small.
-            good = size <= 1e4 * tol
+            good = size <= 1e5 * tol
             return point, good, "" if good else f"no descent at a gradient of {size:.1e}"
         moved = lower.largest_score(step)
         error = moved * (eta + moved) if t == 1.0 else math.inf

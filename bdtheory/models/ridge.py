@@ -39,7 +39,7 @@ class Ridge:
     mu : ridge >= 0, in units of squared features. With mu = 0 theta(w) need not be unique:
     tie_break : which minimiser counts at mu = 0. "validation": the one with the least L_val (the
         optimistic re-fit; among those the one of least norm). "minimum-norm": the smallest one.
-    fit_intercept : a last, unpenalised row of theta for a constant column.
+    fit_intercept : a last, unpenalised row of theta for a constant column; copies X once.
 
     Raises ValueError for a negative or non-finite mu.
 
