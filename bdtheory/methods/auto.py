@@ -53,8 +53,8 @@ class Auto:
     ----------
     folds : validation folds, 2 or more, at most m.
     refit : "union": theta is fitted to selected and validation data, as above. "weights": theta is
-        the exact re-fit theta(w), of the weights of (nearly) largest entropy whose re-fit is that
-        theta; at mu = 0 of the closed-form weights.
+        the exact re-fit theta(w), of the weights nearest to closed-form ones whose re-fit nearly
+        is that theta (`inverse_weights`); at mu = 0 of the closed-form weights.
 
     Warns `OverfitWarning` where the validation loss is no estimate of the test loss, or where the
     training data did not help.
