@@ -40,6 +40,8 @@ bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.transformer
 	$(BIN)/python -m benchmarks.refining
 	$(BIN)/python -m benchmarks.bilevel
+	$(BIN)/python -m benchmarks.generalisation
+	$(BIN)/python -m benchmarks.scale
 
 bench-env: .bench-env/ready  ## other libraries, for benchmarks.bilevel, in an environment of theirs
 
