@@ -174,7 +174,7 @@ def select(args: Namespace) -> None:
         case "penalty":
             method = Penalty()
         case "auto":
-            method = Auto()
+            method = Auto(folds=max(2, min(5, problem.m)))
         case _:
             method = BMO()
     with outputs(args, "bdtheory select") as places:

@@ -160,25 +160,21 @@ def conjugate_gradients(
         return Krylov(b, 0, True)
     x, r = xp.zeros_like(b), b
     z = preconditioner(r)
-    d, rz = z, _sum(xp, r * z)
+    d, rz = z, dot(r, z)
     target = rtol**2 * rz
     for step in range(max_steps):
         Hd = matvec(d)
-        curvature = _sum(xp, d * Hd)
+        curvature = dot(d, Hd)
         if not (curvature > 0 and rz > 0):  # NaN as well
             return Krylov(x, step, False)
         alpha = rz / curvature
         x, r = x + alpha * d, r - alpha * Hd
         z = preconditioner(r)
-        rz, previous = _sum(xp, r * z), rz
+        rz, previous = dot(r, z), rz
         if 0 <= rz <= target:
             return Krylov(x, step + 1, True)
         d = z + (rz / previous) * d
     return Krylov(x, max_steps, False)
-
-
-def _sum(xp: Any, a: Array) -> float:
-    return float(xp.sum(a))
 
 
 def row_blocks(X: Array, width: int = 0) -> list[slice]:

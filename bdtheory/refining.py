@@ -107,7 +107,8 @@ def refine(
     method : how weights are found, offline and online: `BMO()`, `Penalty()`, or a baseline.
     rounds : >= 0; with 0 the result is that of `learn_weights`.
     generation : see `Generation`; None takes its defaults.
-    offline : the selection to start from, where ``learn_weights(problem, method)`` has run already.
+    offline : the selection to start from, where ``learn_weights(problem, method)`` has run already;
+        a checkpoint has one of its own.
     score : theta -> a number to be recorded each round, such as the share of right responses.
     seed : seeds the selection and every round.
     callback : called as ``callback(round, refinement)`` after each round; True stops.

@@ -112,6 +112,8 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--refit", choices=("union", "weights"), default="union")
     args = parser.parse_args()
+    if args.seeds < 1:
+        parser.error(f"got --seeds {args.seeds}; needed at least 1; try --seeds 3")
     names = ("Auto", "val. only", "mixing", "uniform", "val+clean")
     print(
         f"{'':<4}{''.join(f'{n:>10}' for n in names)}{'gain %':>15}{'worst %':>8}{'closed':>8}"

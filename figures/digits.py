@@ -14,7 +14,6 @@ Source: theory.md, C04 (v1's abstract, at fixed mu only as an observation) and C
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -224,5 +223,5 @@ def main(out: Path, quick: bool = False) -> Path:
     arrays = compute(quick)
     headline(arrays)
     path = style.save(draw(arrays), out, "digits")
-    style.replace(out / "digits.json", (json.dumps(summary(arrays), indent=1) + "\n").encode())
+    style.save_numbers(out, "digits", summary(arrays))
     return path

@@ -11,7 +11,6 @@ Source: theory.md, C12 and C11 (v1, v2; empirical), C18 (here).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -245,16 +244,20 @@ def _draw_panel(ax: Axes, arrays: dict[str, np.ndarray], task: str, k: int) -> N
     for j, method in enumerate(METHODS):
         color = LOOKS[method].color
         x = arrays[f"{task} score"][:, j, k]
-        ax.plot(
-            x, j + np.linspace(-0.12, 0.12, len(x)), "o", mec="none", mfc=color, ms=4, alpha=0.6
-        )
-        mean, low, high = interval(x)
-        ax.plot([mean] * 2, [j - 0.26, j + 0.26], color=color, lw=2.5)
-        ax.plot([low, high], [j, j], color=color, lw=1.2)
+        draw_seeds(ax, j, x, color)
         if method in CONTROL:
             x = arrays[f"{task} control"][:, CONTROL.index(method), k]
             y = np.full(len(x), j + 0.36)
             ax.plot(x, y, "o", mec=color, mfc="white", ms=4, clip_on=False)
+
+
+def draw_seeds(ax: Axes, j: int, x: np.ndarray, color: str) -> None:
+    """Row j: a dot for every seed, their mean and its interval."""
+    spread = j + np.linspace(-0.13, 0.13, len(x))
+    ax.plot(x, spread, "o", mec="none", mfc=color, ms=4, alpha=0.6)
+    mean, low, high = interval(x)
+    ax.plot([mean] * 2, [j - 0.28, j + 0.28], color=color, lw=2.5)
+    ax.plot([low, high], [j, j], color=color, lw=1.2)
 
 
 def main(out: Path, quick: bool = False) -> Path:
@@ -262,6 +265,5 @@ def main(out: Path, quick: bool = False) -> Path:
     arrays = compute(quick)
     headline(arrays)
     path = style.save(draw(arrays), out, "offline_language")
-    text = json.dumps(summary(arrays), indent=1, allow_nan=False) + "\n"
-    style.replace(out / "offline_language.json", text.encode())
+    style.save_numbers(out, "offline_language", summary(arrays))
     return path

@@ -14,7 +14,6 @@ Source: theory.md, C12 and C11 (v1, v2; empirical), C08(b) (the ratios).
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +28,7 @@ from bdtheory.weights import entropy
 
 from . import _language, style
 from ._language import METHODS, SETTINGS
-from .offline_language import SEEDS, TITLES, interval, three_of, verdict
+from .offline_language import SEEDS, TITLES, draw_seeds, interval, three_of, verdict
 from .style import LOOKS
 
 ROUNDS, RESPONSES = 4, 2
@@ -250,12 +249,7 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
 
 def _draw_scores(ax: Axes, scores: np.ndarray) -> None:
     for j, method in enumerate(EVERY):
-        color, x = LOOKS[method.split()[0]].color, scores[:, j]
-        spread = j + np.linspace(-0.14, 0.14, len(x))
-        ax.plot(x, spread, "o", mec="none", mfc=color, ms=4, alpha=0.6)
-        mean, low, high = interval(x)
-        ax.plot([mean] * 2, [j - 0.3, j + 0.3], color=color, lw=2.5)
-        ax.plot([low, high], [j, j], color=color, lw=1.2)
+        draw_seeds(ax, j, scores[:, j], LOOKS[method.split()[0]].color)
     ax.set_ylim(len(EVERY) - 0.4, -0.6)
     ax.set_xlim(-0.05, 1.05)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
@@ -279,6 +273,5 @@ def main(out: Path, quick: bool = False) -> Path:
     arrays = compute(quick)
     headline(arrays)
     path = style.save(draw(arrays), out, "refined_language")
-    text = json.dumps(summary(arrays), indent=1, allow_nan=False) + "\n"
-    style.replace(out / "refined_language.json", text.encode())
+    style.save_numbers(out, "refined_language", summary(arrays))
     return path

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -146,6 +147,12 @@ def save(figure: Figure, folder: Path, name: str) -> Path:
     figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Title": name})
     replace(folder / f"{name}.png", png.getvalue())
     return replace(folder / f"{name}.svg", svg.getvalue())
+
+
+def save_numbers(folder: Path, name: str, numbers: dict[str, Any]) -> Path:
+    """Write name.json; its path. Raises ValueError for nan and infinity, which JSON has not."""
+    text = json.dumps(numbers, indent=1, allow_nan=False) + "\n"
+    return replace(folder / f"{name}.json", text.encode())
 
 
 def replace(path: Path, content: bytes) -> Path:

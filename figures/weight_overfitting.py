@@ -14,7 +14,6 @@ Source: theory.md, C14 (`here`). The comparison is empirical: nothing here is a 
 
 from __future__ import annotations
 
-import json
 import math
 import warnings
 from pathlib import Path
@@ -164,6 +163,5 @@ def main(out: Path, quick: bool = False) -> Path:
     arrays = compute(quick)
     headline(arrays)
     path = style.save(draw(arrays), out, "weight_overfitting")
-    text = json.dumps(summary(arrays), indent=1) + "\n"
-    style.replace(out / "weight_overfitting.json", text.encode())
+    style.save_numbers(out, "weight_overfitting", summary(arrays))
     return path

@@ -21,7 +21,7 @@ Control: without pretraining, the same steps from random parameters, at a rate a
     offline selection.
 Not covered: significance (figure `refined_language` has 95% intervals over other seeds); `BMO`
     online (same figure); other shares of online data; large models; corpora without the kinds.
-Runtime: about 50 s a seed, and 50 s to pretrain; at most 5 seeds.
+Runtime: about 40 s a seed, and 50 s to pretrain; at most 5 seeds.
 """
 
 from __future__ import annotations

@@ -14,18 +14,11 @@ import bdtheory as bdt
 from bdtheory.hypergradient import mean_loss, refit
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("root_on_path")  # for `benchmarks`, which is not installed
 needs_digits = pytest.mark.skipif(
     importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn"
 )
 NAMES = ["P1", "P2", pytest.param("P3", marks=needs_digits), "P4"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _root_on_path():
-    """`benchmarks` is a folder of the repository, not an installed package."""
-    sys.path.insert(0, str(ROOT))
-    yield
-    sys.path.remove(str(ROOT))
 
 
 def load(name):

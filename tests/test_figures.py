@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("root_on_path")  # for `figures`, which is not installed
 needs_data = pytest.mark.skipif(
     importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn"
 )
@@ -33,14 +34,6 @@ NAMES = [
 EVERY = ["coverage", "digits", "language_weights", "mixing_ratio", "offline_language"]
 EVERY += ["phase_diagram", "question_diversity", "refined_language", "self_refining"]
 EVERY += ["transformer_convergence", "trap", "useful_weights", "weight_overfitting"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _root_on_path():
-    """`figures` is a folder of the repository, not an installed package."""
-    sys.path.insert(0, str(ROOT))
-    yield
-    sys.path.remove(str(ROOT))
 
 
 def load(name):

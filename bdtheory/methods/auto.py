@@ -18,7 +18,7 @@ from ..selection import Selection, Status, as_text
 from ..weights import drop_negligible
 from .crossfit import Candidate, CrossFit, standard_error
 from .inverse import inverse_weights
-from .run import Callback, Stopped, Trace, as_weights
+from .run import Callback, Stopped, Trace, as_weights, test_loss
 
 # Places on the grid are (a, b): ratio = (N / m) 10^(a/2), and tau = 2^b times the cross-fitted loss
 # of the best mixing ratio. At a = 0 an average training sample counts as much as a validation one;
@@ -29,7 +29,7 @@ LEAST, MOST = (-8.0, -9.0), (0.0, 9.0)
 STEPS = (1.0, 0.5)
 # The ratio and the temperature trade off: more data of better quality. Hence two diagonals.
 AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
-BUDGET = 60  # candidates, each of folds + 1 fits; 17 to 34 on the benchmarks
+BUDGET = 60  # candidates, each of folds + 1 fits
 
 
 class OverfitWarning(UserWarning):
@@ -196,7 +196,7 @@ def _selection(method: Auto, search: _Search, ending: str) -> Selection:
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
+        test_loss=test_loss(problem, fit.theta),
         status=status,
         history=search.trace.history() | {"crossfit": np.array(search.losses)},
         method=as_text(method),

@@ -52,7 +52,6 @@ def inverse_weights(problem: Problem, theta: Array) -> np.ndarray:
     d = _scale(problem, slopes, shape)
     ridge = ridge_rows(problem.model.mu, data.X, problem.model.fit_intercept)
     pull = d * (to_numpy(ridge).reshape(-1, *[1] * (len(shape) - 1)) * to_numpy(theta))
-
     log_q, rho = closed_form(problem, theta), RHO * d.size / problem.N
 
     def masses(nu: np.ndarray) -> tuple[float, np.ndarray]:

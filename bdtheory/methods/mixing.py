@@ -12,7 +12,7 @@ from ..models.fit import Fit
 from ..problem import Problem
 from ..selection import Selection, Status, as_text
 from .online import Round
-from .run import Callback, Trace, finish, uniform_weights
+from .run import Callback, Trace, finish, test_loss, uniform_weights
 from .selectors import Fixed
 
 
@@ -111,7 +111,7 @@ def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | 
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
+        test_loss=test_loss(problem, fit.theta),
         status=Status.STATIONARY if fit.converged else Status.DIVERGED,
         history=trace.history(),
         method=as_text(method),

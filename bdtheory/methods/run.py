@@ -105,13 +105,18 @@ def finish(
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=None if problem.test is None else mean_loss(problem, fit.theta, problem.test),
+        test_loss=test_loss(problem, fit.theta),
         status=status,
         history=trace.history(),
         method=as_text(method),
         message=message,
         certificate=evidence,
     )
+
+
+def test_loss(problem: Problem, theta: Any) -> float | None:
+    """Mean loss on the test data, None without."""
+    return None if problem.test is None else mean_loss(problem, theta, problem.test)
 
 
 def _not_stationary(problem: Problem, w: Array, fit: Fit, tol: float) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from .exchange import Arrays
+from .exchange import Arrays, Clock, Run, minimise_logits
 
 jax.config.update("jax_enable_x64", True)
 
@@ -46,3 +47,20 @@ def upper_level(arrays: Arrays, fit: Callable[[Any, Any], Any]) -> Any:
         return jnp.mean(losses(arrays.kind, theta, X, y)), theta
 
     return jax.jit(jax.value_and_grad(outer, has_aux=True))
+
+
+def descent(arrays: Arrays, fit: Callable[[Any, Any], Any]) -> Run:
+    """L-BFGS-B outside, with the derivative of `fit` as the library gives it."""
+    outer = upper_level(arrays, fit)
+
+    def run(clock: Clock) -> None:
+        theta = jnp.zeros(arrays.shape)
+
+        def objective(omega: np.ndarray) -> tuple[float, np.ndarray]:
+            nonlocal theta
+            (value, theta), grad = outer(omega, theta)
+            return float(value), np.asarray(grad)
+
+        minimise_logits(objective, arrays, clock)
+
+    return run

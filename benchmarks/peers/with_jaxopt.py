@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxopt import LBFGS, implicit_diff, linear_solve
 
-from .exchange import Arrays, Clock, Run, minimise_logits, serve
-from .in_jax import lower_level, upper_level
+from .exchange import Arrays, Run, serve
+from .in_jax import descent, lower_level
 
 # `tol` of the inner LBFGS (ridge needs none): the least t99 in `benchmarks.bilevel --search`.
 GRID = [{"tol": tol} for tol in (1e-3, 1e-4, 1e-5, 1e-6)]
@@ -40,19 +39,7 @@ def build(arrays: Arrays, settings: dict) -> Run:
         def fit(theta, w):
             return solver.run(theta, w).params
 
-    outer = upper_level(arrays, fit)
-
-    def run(clock: Clock) -> None:
-        theta = jnp.zeros(arrays.shape)
-
-        def objective(omega: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal theta
-            (value, theta), grad = outer(omega, theta)
-            return float(value), np.asarray(grad)
-
-        minimise_logits(objective, arrays, clock)
-
-    return run
+    return descent(arrays, fit)
 
 
 if __name__ == "__main__":

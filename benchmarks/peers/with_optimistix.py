@@ -9,13 +9,11 @@ L-BFGS-B on the compiled value and gradient, the same as for `plain`.
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 import lineax
-import numpy as np
 import optimistix
 
-from .exchange import Arrays, Clock, Run, minimise_logits, serve
-from .in_jax import lower_level, upper_level
+from .exchange import Arrays, Run, serve
+from .in_jax import descent, lower_level
 
 # Inner solver and its tolerances: the least t99 in `benchmarks.bilevel --search`.
 GRID = [{"tol": tol, "solver": s} for tol in (1e-3, 1e-4, 1e-6) for s in ("BFGS", "LBFGS")]
@@ -40,19 +38,7 @@ def build(arrays: Arrays, settings: dict) -> Run:
         )
         return found.value
 
-    outer = upper_level(arrays, fit)
-
-    def run(clock: Clock) -> None:
-        theta = jnp.zeros(arrays.shape)
-
-        def objective(omega: np.ndarray) -> tuple[float, np.ndarray]:
-            nonlocal theta
-            (value, theta), grad = outer(omega, theta)
-            return float(value), np.asarray(grad)
-
-        minimise_logits(objective, arrays, clock)
-
-    return run
+    return descent(arrays, fit)
 
 
 if __name__ == "__main__":
