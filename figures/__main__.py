@@ -30,8 +30,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Command line; the help lists every figure with the first line of its docstring."""
     parser = argparse.ArgumentParser(
         prog="python -m figures",
-        description="Regenerate the figures as SVG and PNG. Each one computes its numbers, asserts "
-        "the\nsentence that it is drawn for, and only then draws. Two runs give identical files.",
+        description="Regenerate the figures as SVG, PDF and PNG; NAME-dark.svg is for dark pages,\n"
+        "NAME-column.pdf for a column of text. Each one computes its numbers, asserts the\n"
+        "sentence that it is drawn for, and only then draws. Two runs give identical files.",
         epilog="figures:\n"
         + "\n".join(f"  {name:15s} {_title(name)}" for name in known())
         + "\n\nexamples:\n  python -m figures --quick\n  python -m figures coverage --out /tmp",
@@ -64,8 +65,8 @@ def make(name: str, out: Path, quick: bool) -> bool:
         print(f"{name:15s} skipped: {reason}", flush=True)
         return True
     except Exception as error:
-        for suffix in (".svg", ".png", ".json"):
-            (out / f"{name}{suffix}").unlink(missing_ok=True)
+        for file in (*style.FILES, "{}.json"):
+            (out / file.format(name)).unlink(missing_ok=True)
         if isinstance(error, AssertionError):
             print(f"{name:15s} FAILED: {error}", file=sys.stderr, flush=True)
         else:

@@ -170,4 +170,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "coverage")
+    return style.save(draw, arrays, out, "coverage")

@@ -222,6 +222,6 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save; the numbers go to digits.json beside it."""
     arrays = compute(quick)
     headline(arrays)
-    path = style.save(draw(arrays), out, "digits")
+    path = style.save(draw, arrays, out, "digits")
     style.save_numbers(out, "digits", summary(arrays))
     return path

@@ -116,4 +116,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "language_weights")
+    return style.save(draw, arrays, out, "language_weights")

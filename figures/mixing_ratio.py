@@ -147,4 +147,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "mixing_ratio")
+    return style.save(draw, arrays, out, "mixing_ratio")

@@ -225,8 +225,9 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
             ax.set_title(TITLES.get(kind, kind))
         row[0].set_yticks(range(len(METHODS)), [_label(m) for m in METHODS])
         row[0].set_ylabel(task, fontweight="bold")
-        for label, method in zip(row[0].get_yticklabels(), METHODS, strict=True):
-            label.set_color(style.dark(LOOKS[method].color))
+        for ax in row[:: style.beside(len(row))]:
+            for label, method in zip(ax.get_yticklabels(), METHODS, strict=True):
+                label.set_color(style.dark(LOOKS[method].color))
     axes[0, 0].set_ylim(len(METHODS) - 0.4, -0.6)
     axes[0, 0].set_xlim(-0.05, 1.05)
     axes[0, 0].set_xticks([0, 0.5, 1], ["0", ".5", "1"])
@@ -264,6 +265,6 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save; numbers go to offline_language.json beside it."""
     arrays = compute(quick)
     headline(arrays)
-    path = style.save(draw(arrays), out, "offline_language")
+    path = style.save(draw, arrays, out, "offline_language")
     style.save_numbers(out, "offline_language", summary(arrays))
     return path

@@ -177,4 +177,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick, n_jobs=1 if quick else 2)
     headline(arrays)
-    return style.save(draw(arrays), out, "phase_diagram")
+    return style.save(draw, arrays, out, "phase_diagram")

@@ -165,4 +165,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "question_diversity")
+    return style.save(draw, arrays, out, "question_diversity")

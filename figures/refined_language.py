@@ -230,12 +230,10 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
     """A row for each task: scores by kind for every method, then questions by round."""
     figure, axes = style.canvas(4, 2, height=7.2)
     for row, task in zip(axes, SETTINGS, strict=True):
-        for ax, kind in zip(row, SHOWN[task], strict=False):
+        for k, (ax, kind) in enumerate(zip(row, SHOWN[task], strict=False)):
             _draw_scores(ax, of_kind(arrays, task, kind))
             ax.set_title(TITLES.get(kind, kind))
-            ax.set_yticks(range(len(EVERY)), [label(m) if ax is row[0] else "" for m in EVERY])
-        for text, method in zip(row[0].get_yticklabels(), EVERY, strict=True):
-            text.set_color(style.dark(LOOKS[method.split()[0]].color))
+            _name_methods(ax, shown=k % style.beside(len(row)) == 0)
         row[0].set_ylabel(task, fontweight="bold")
         _draw_rounds(row[-1], arrays[f"{task} questions"], float(arrays[f"{task} size"].max()))
         row[-1].set_title("questions,\neffective")
@@ -245,6 +243,12 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
     axes[1, 1].set_xlabel("share of right responses to new questions", fontsize=11)
     axes[1, -1].set_xlabel("round", fontsize=11)
     return figure
+
+
+def _name_methods(ax: Axes, *, shown: bool) -> None:
+    ax.set_yticks(range(len(EVERY)), [label(m) if shown else "" for m in EVERY])
+    for text, method in zip(ax.get_yticklabels(), EVERY, strict=True):
+        text.set_color(style.dark(LOOKS[method.split()[0]].color))
 
 
 def _draw_scores(ax: Axes, scores: np.ndarray) -> None:
@@ -272,6 +276,6 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save; numbers go to refined_language.json beside it."""
     arrays = compute(quick)
     headline(arrays)
-    path = style.save(draw(arrays), out, "refined_language")
+    path = style.save(draw, arrays, out, "refined_language")
     style.save_numbers(out, "refined_language", summary(arrays))
     return path

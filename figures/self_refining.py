@@ -285,7 +285,7 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
     axes[1, 1].set_yticks([10, 20, 50], ["10", "20", "50"])
     axes[1, 1].set_yticks([], minor=True)
     handles = axes[1, 0].get_lines()
-    figure.legend(handles, list(SETTINGS), loc="outside lower center", ncols=2)
+    figure.legend(handles, list(SETTINGS), loc="outside lower center", ncols=style.beside(2))
     return figure
 
 
@@ -327,4 +327,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "self_refining")
+    return style.save(draw, arrays, out, "self_refining")

@@ -2,16 +2,21 @@
 
 Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; every method
 has a marker of its own as well. Nothing here touches pyplot or leaves a global setting behind.
+Each figure is drawn as wide as a slide or a page, on white and on dark ground, and once more with
+its panels below each other for a column of text, where its letters are 9 points high.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
+import math
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +26,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from ._ground import darken
 
 
 class Look(NamedTuple):
@@ -70,7 +78,6 @@ RC: Any = {
     "legend.frameon": False,
     "legend.fontsize": 10.0,
     "figure.facecolor": "white",
-    "savefig.facecolor": "white",
     "svg.fonttype": "path",  # letters as outlines: no font is looked up where the file is shown
     "svg.hashsalt": "bdtheory",
 }
@@ -89,11 +96,45 @@ def styled(draw: Callable[..., Any]) -> Callable[..., Any]:
     return inside
 
 
-def canvas(columns: int = 1, rows: int = 1, *, height: float = 3.9, **more: Any):
-    """(Figure 8.4 inches wide, its Axes as `Figure.subplots` returns them)."""
-    figure = Figure(figsize=(8.4, height), layout="constrained")
+_COLUMN: ContextVar[bool] = ContextVar("for a column of text", default=False)
+
+
+@contextlib.contextmanager
+def _for_a_column() -> Iterator[None]:
+    token = _COLUMN.set(True)
+    try:
+        yield
+    finally:
+        _COLUMN.reset(token)
+
+
+def in_column() -> bool:
+    """Whether a figure for a column of text is being drawn."""
+    return _COLUMN.get()
+
+
+def beside(columns: int) -> int:
+    """How many of so many panels, or legend entries, stand beside each other."""
+    return max(1, columns // 2) if in_column() else columns
+
+
+def canvas(columns: int = 1, rows: int = 1, *, height: float = 3.9, **more: Any) -> Any:
+    """(Figure 8.4 inches wide, its Axes as `Figure.subplots` returns them).
+
+    For a column of text the figure is 4.2 inches wide, to be printed at 3.5. Its panels are of the
+    same size, half as many beside each other.
+    """
+    width = 4.2 if in_column() else 8.4
+    across = beside(columns)
+    lines = math.ceil(columns / across)
+    if lines > 1:
+        more.pop("width_ratios", None)
+    figure = Figure(figsize=(width, height * lines), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08, wspace=0.05, hspace=0.05)  # type: ignore[union-attr]
-    return figure, figure.subplots(rows, columns, **more)
+    squeeze = more.pop("squeeze", True)
+    axes = figure.subplots(rows * lines, across, squeeze=False, **more)
+    axes = axes.reshape(rows, lines * across)  # a row's panels, wherever they stand
+    return figure, (axes.squeeze() if axes.size > 1 else axes.item()) if squeeze else axes
 
 
 def write(ax: Axes, x: float, y: float, text: str, color: str, **more: Any) -> None:
@@ -136,17 +177,48 @@ class Skip(Exception):
     """A figure that cannot be made here, and why."""
 
 
-@styled
-def save(figure: Figure, folder: Path, name: str) -> Path:
-    """Write name.svg and name.png; the same figure gives the same bytes. Returns the SVG's path."""
+FILES = ("{}.svg", "{}.pdf", "{}.png", "{}-dark.svg", "{}-column.pdf")  # of every figure
+
+
+def save(draw: Callable[[Any], Figure], arrays: Any, folder: Path, name: str) -> Path:
+    """Draw the arrays and write FILES; the same arrays give the same bytes. The SVG's path."""
     folder.mkdir(parents=True, exist_ok=True)
+    wide = draw(arrays)
+    contents = [_bytes(wide, name, kind) for kind in ("svg", "pdf", "png")]
+    darken(wide)
+    contents.append(_bytes(wide, name, "svg"))
+    with _for_a_column():
+        narrow = draw(arrays)
+        _wrap(narrow)
+        contents.append(_bytes(narrow, name, "pdf"))
+    paths = [folder / file.format(name) for file in FILES]
+    for path, content in zip(paths, contents, strict=True):
+        replace(path, content)
+    return paths[0]
+
+
+def _wrap(figure: Figure) -> None:
+    """Titles and labels in several lines where one is too long."""
+    for ax in figure.axes:
+        titles = [child for child in ax.get_children() if isinstance(child, Text)]
+        for text in (*titles, ax.xaxis.label):
+            text.set_wrap(text not in ax.texts)
+    for text in figure.texts:
+        text.set_wrap(True)
+
+
+@styled
+def _bytes(figure: Figure, name: str, kind: str) -> bytes:
+    """The figure in this format, without dates or random ids."""
     FigureCanvasAgg(figure)
-    svg, png = io.BytesIO(), io.BytesIO()
-    metadata = {"Date": None, "Creator": "bdtheory", "Title": name}
-    figure.savefig(svg, format="svg", metadata=metadata)
-    figure.savefig(png, format="png", dpi=160, metadata={"Software": None, "Title": name})
-    replace(folder / f"{name}.png", png.getvalue())
-    return replace(folder / f"{name}.svg", svg.getvalue())
+    metadata = {
+        "svg": {"Date": None, "Creator": "bdtheory"},
+        "pdf": {"CreationDate": None, "Creator": "bdtheory"},
+        "png": {"Software": None},
+    }[kind]
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, dpi=160, metadata={"Title": name} | metadata)
+    return file.getvalue()
 
 
 def save_numbers(folder: Path, name: str, numbers: dict[str, Any]) -> Path:

@@ -145,11 +145,8 @@ def threshold(mass: np.ndarray, loss: np.ndarray, level: float = 1.0) -> float:
 @style.styled
 def draw(arrays: dict[str, np.ndarray]) -> Figure:
     """Left L_val along a line in the simplex, right where searches end: L_val and useless mass."""
-    figure, axes = style.canvas(2, 2, height=4.8, width_ratios=[1, 1.5])
-    for ax in axes[:, 0]:
-        ax.remove()
-    _draw_slice(figure.add_subplot(axes[0, 0].get_gridspec()[:, 0]), arrays)
-    upper, lower = axes[:, 1]
+    figure, (left, upper, lower) = _panels()
+    _draw_slice(left, arrays)
     _draw_ends(upper, arrays["loss"])
     _draw_ends(lower, arrays["useless"])
     upper.set_title(f"Where searches end ({arrays['loss'].shape[1]} seeds)")
@@ -161,6 +158,18 @@ def draw(arrays: dict[str, np.ndarray]) -> Figure:
     lower.set_ylabel("useless mass")
     _name_methods(lower)
     return figure
+
+
+def _panels() -> tuple[Figure, list[Axes]]:
+    """One panel over the whole height, two beside it; all below each other in a column."""
+    if style.in_column():
+        figure, axes = style.canvas(1, 3, height=8.4)
+        return figure, list(axes)
+    figure, axes = style.canvas(2, 2, height=4.8, width_ratios=[1, 1.5])
+    for ax in axes[:, 0]:
+        ax.remove()
+    left = figure.add_subplot(axes[0, 0].get_gridspec()[:, 0])
+    return figure, [left, *axes[:, 1]]
 
 
 def _draw_slice(ax: Axes, arrays: dict[str, np.ndarray]) -> None:
@@ -197,7 +206,8 @@ def _draw_ends(ax: Axes, values: np.ndarray) -> None:
 
 
 def _name_methods(ax: Axes) -> None:
-    ax.set_xticks(range(len(METHODS)), list(METHODS))
+    size = 8.5 if style.in_column() else 10
+    ax.set_xticks(range(len(METHODS)), list(METHODS), fontsize=size)
     for label, name in zip(ax.get_xticklabels(), METHODS, strict=True):
         look = LOOKS.get("DirectMixing" if name.startswith("direct") else name)
         label.set_color(style.dark(look.color) if look else "black")
@@ -207,4 +217,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "trap")
+    return style.save(draw, arrays, out, "trap")

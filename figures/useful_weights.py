@@ -112,4 +112,4 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save."""
     arrays = compute(quick)
     headline(arrays)
-    return style.save(draw(arrays), out, "useful_weights")
+    return style.save(draw, arrays, out, "useful_weights")

@@ -162,6 +162,6 @@ def main(out: Path, quick: bool = False) -> Path:
     """Compute, assert the headline, draw, save; the numbers go to weight_overfitting.json."""
     arrays = compute(quick)
     headline(arrays)
-    path = style.save(draw(arrays), out, "weight_overfitting")
+    path = style.save(draw, arrays, out, "weight_overfitting")
     style.save_numbers(out, "weight_overfitting", summary(arrays))
     return path

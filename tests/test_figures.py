@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.colors
 import numpy as np
 import pytest
 
@@ -70,10 +71,12 @@ def command(*arguments):
 def test_headline_holds_and_two_drawings_have_the_same_bytes(name, arrays, tmp_path):
     figure, style = load(name), load("style")
     figure.headline(arrays(name))
-    paths = [style.save(figure.draw(arrays(name)), tmp_path / run, name) for run in "ab"]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    assert paths[0].with_suffix(".png").read_bytes() == paths[1].with_suffix(".png").read_bytes()
-    assert b"<text" not in paths[0].read_bytes()  # letters are outlines: no font is looked up
+    for run in "ab":
+        style.save(figure.draw, arrays(name), tmp_path / run, name)
+    files = [file.format(name) for file in style.FILES]
+    first, second = ([(tmp_path / run / file).read_bytes() for file in files] for run in "ab")
+    assert first == second
+    assert b"<text" not in first[0]  # letters are outlines: no font is looked up
 
 
 # One tampering for each statement in a headline: (figure, array, what to do to it, message).
@@ -263,18 +266,16 @@ def test_digits_summary_counts_wins_and_says_where_they_stop(arrays):
     assert "stops at mu = 0.01" in digits.note(worse).partition("and in test")[0]
 
 
-def test_command_writes_both_files_and_repeats_itself(tmp_path):
+def test_command_writes_its_files_and_repeats_itself(tmp_path):
     runs = [command("coverage", "--quick", "--out", str(tmp_path / run)) for run in "ab"]
     for run in runs:
         assert (run.returncode, run.stderr) == (0, "")
         assert len(run.stdout.splitlines()) == 1
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
-        "coverage.png",
-        "coverage.svg",
-    ]
-    for suffix in ("svg", "png"):
-        first, second = (tmp_path / run / f"coverage.{suffix}" for run in "ab")
-        assert first.read_bytes() == second.read_bytes()
+    names = ["-column.pdf", "-dark.svg", ".pdf", ".png", ".svg"]
+    first = sorted((tmp_path / "a").iterdir())
+    assert [path.name for path in first] == [f"coverage{name}" for name in names]
+    for path in first:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
 
 
 def test_unknown_name_lists_the_known_ones(tmp_path):
@@ -323,6 +324,67 @@ def test_replace_leaves_the_old_file_where_writing_fails(tmp_path, monkeypatch):
         style.replace(path, b"new")
     assert [file.name for file in tmp_path.iterdir()] == ["a.svg"]
     assert path.read_bytes() == b"old"
+
+
+def contrast(color, ground):
+    ground_module = load("_ground")
+    rgb = np.array(matplotlib.colors.to_rgb(color))
+    lighter, darker = sorted((ground_module._luminance(rgb), ground_module._luminance(ground)))[
+        ::-1
+    ]
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_dark_ground_keeps_hues_and_swaps_greys():
+    style, ground = load("style"), load("_ground")
+    assert ground.on_dark("white") == pytest.approx((*ground.GROUND, 1.0))
+    assert ground.on_dark((0.0, 0.0, 0.0, 0.3)) == pytest.approx((*ground.INK, 0.3))
+    assert contrast("white", np.zeros(3)) == pytest.approx(21.0)  # WCAG 2: white on black
+    for look in style.LOOKS.values():
+        before, after = look.color, ground.on_dark(look.color)
+        assert contrast(after, ground.GROUND) >= ground.CONTRAST
+        if np.ptp(matplotlib.colors.to_rgb(before)) >= ground.GREY:
+            hues = [
+                matplotlib.colors.rgb_to_hsv(matplotlib.colors.to_rgb(c))[0]
+                for c in (before, after[:3])
+            ]
+            assert hues[0] == pytest.approx(hues[1], abs=1e-9)
+            if contrast(before, ground.GROUND) >= ground.CONTRAST:
+                assert after[:3] == matplotlib.colors.to_rgb(before)
+
+
+def test_dark_figure_has_no_light_patch_nor_dark_letter():
+    style, ground = load("style"), load("_ground")
+    figure, (ax, image) = style.styled(style.canvas)(2)
+    ax.plot([0, 1], [0, 1], "o-", color="#0072B2", mfc="white")
+    style.write(ax, 0.5, 0.5, "text", style.dark("#E69F00"))
+    image.imshow([[0.0, 1.0]], cmap="gray")
+    on_image = image.text(0, 0, "as drawn", color="black")
+    ground.darken(figure)
+    box = ax.texts[0].get_bbox_patch()
+    assert box.get_facecolor() == pytest.approx((*ground.GROUND, 0.85))
+    assert box.get_edgecolor()[3] == 0.0  # "none" stays none, whatever the box's own opacity
+    assert figure.get_facecolor()[:3] == pytest.approx(tuple(ground.GROUND))
+    for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()]:
+        assert contrast(text.get_color(), ground.GROUND) >= ground.CONTRAST
+    assert ax.lines[0].get_markerfacecolor()[:3] == pytest.approx(tuple(ground.GROUND))
+    assert on_image.get_color() == "black"
+
+
+def test_a_column_has_half_as_many_panels_beside_each_other():
+    style = load("style")
+    wide, axes = style.canvas(4, 2, height=6.0)
+    with style._for_a_column():
+        narrow, stacked = style.canvas(4, 2, height=6.0)
+        single, three = style.canvas(3, width_ratios=[1, 2, 3])
+    assert (axes.shape, stacked.shape, three.shape) == ((2, 4), (2, 4), (3,))
+    assert tuple(wide.get_size_inches()) == (8.4, 6.0)
+    assert tuple(narrow.get_size_inches()) == (4.2, 12.0)
+    assert tuple(single.get_size_inches()) == (4.2, 3.9 * 3)
+    places = [[ax.get_subplotspec().num1 for ax in row] for row in stacked]
+    assert places == [[0, 1, 2, 3], [4, 5, 6, 7]]  # a row's panels follow each other
+    assert stacked[0, 0].get_subplotspec().get_geometry()[:2] == (4, 2)
+    assert not style.in_column()
 
 
 def test_every_method_and_truth_has_a_colour_of_its_own():
