@@ -1,4 +1,4 @@
-"""`python -m figures [NAME ...] [--quick] [--out FOLDER]`: regenerate figures, each with its check.
+"""`python -m figures [NAME ...] [--quick] [--out FOLDER] [--jobs J]`: figures, each with its check.
 
 Exit status: 0; 1 where a figure's headline does not hold or it could not be made (the others are
 still made); 2 for a name that is no figure, or a folder that cannot be written.
@@ -7,15 +7,10 @@ still made); 2 for a name that is no figure, or a folder that cannot be written.
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
-import time
-import traceback
 from pathlib import Path
 
-from threadpoolctl import threadpool_limits
-
-from . import style
+from ._make import make_all
 
 HERE = Path(__file__).parent
 
@@ -47,33 +42,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FOLDER",
         help="where the files go (default: %(default)s)",
     )
+    parser.add_argument(
+        "--jobs", type=_count, default=2, metavar="J", help="figures at a time (default: 2)"
+    )
     return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}; needed a whole number >= 1; try 2")
+    return int(text)
 
 
 def _title(name: str) -> str:
     """The first line of the file's docstring, without importing it."""
     with open(HERE / f"{name}.py", encoding="utf-8") as file:
         return file.readline().strip().strip('"')
-
-
-def make(name: str, out: Path, quick: bool) -> bool:
-    """Make one figure and say so in one line; False where it failed, with its old files removed."""
-    start = time.perf_counter()
-    try:
-        path = importlib.import_module(f".{name}", __package__).main(out, quick)
-    except style.Skip as reason:
-        print(f"{name:15s} skipped: {reason}", flush=True)
-        return True
-    except Exception as error:
-        for file in (*style.FILES, "{}.json"):
-            (out / file.format(name)).unlink(missing_ok=True)
-        if isinstance(error, AssertionError):
-            print(f"{name:15s} FAILED: {error}", file=sys.stderr, flush=True)
-        else:
-            print(f"{name:15s} FAILED:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-        return False
-    print(f"{name:15s} {time.perf_counter() - start:6.1f} s  {path}", flush=True)
-    return True
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -96,9 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    with threadpool_limits(1):  # the problems are small, and sums keep their order
-        made = [make(name, options.out, options.quick) for name in options.names or known()]
-    return 0 if all(made) else 1
+    names = options.names or known()
+    return 0 if make_all(names, options.out, options.quick, options.jobs) else 1
 
 
 if __name__ == "__main__":

@@ -41,8 +41,7 @@ def _luminance(rgb: np.ndarray) -> float:
 
 
 def darken(figure: Figure) -> None:
-    """Recolour everything in the figure, in place."""
-    figure.draw_without_rendering()  # so that ticks and their labels are there
+    """Recolour everything in the figure, in place. It has been drawn: its ticks are there."""
     artists = set(figure.findobj()) - _on_images(figure)
     for text in [artist for artist in artists if isinstance(artist, Text)]:
         artists |= {text.get_bbox_patch(), getattr(text, "arrow_patch", None)} - {None}

@@ -183,7 +183,7 @@ FILES = ("{}.svg", "{}.pdf", "{}.png", "{}-dark.svg", "{}-column.pdf")  # of eve
 def save(draw: Callable[[Any], Figure], arrays: Any, folder: Path, name: str) -> Path:
     """Draw the arrays and write FILES; the same arrays give the same bytes. The SVG's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    wide = draw(arrays)
+    wide = _laid_out(draw(arrays))
     contents = [_bytes(wide, name, kind) for kind in ("svg", "pdf", "png")]
     darken(wide)
     contents.append(_bytes(wide, name, "svg"))
@@ -205,6 +205,14 @@ def _wrap(figure: Figure) -> None:
             text.set_wrap(text not in ax.texts)
     for text in figure.texts:
         text.set_wrap(True)
+
+
+@styled
+def _laid_out(figure: Figure) -> Figure:
+    """The figure with its layout done: once, not for each file."""
+    FigureCanvasAgg(figure).draw()
+    figure.set_layout_engine("none")
+    return figure
 
 
 @styled

@@ -296,7 +296,9 @@ def test_a_failing_figure_is_loud_and_the_others_are_made(tmp_path, monkeypatch,
     runner, figure = load("__main__"), load("mixing_ratio")
     monkeypatch.setattr(figure, "ZERO", 0.0)
     (tmp_path / "mixing_ratio.svg").write_text("from an earlier run")
-    status = runner.main(["mixing_ratio", "coverage", "--quick", "--out", str(tmp_path)])
+    status = runner.main(
+        ["mixing_ratio", "coverage", "--quick", "--out", str(tmp_path), "--jobs", "1"]
+    )
     text = capsys.readouterr()
     assert status == 1
     assert "mixing_ratio" in text.err
@@ -360,6 +362,7 @@ def test_dark_figure_has_no_light_patch_nor_dark_letter():
     style.write(ax, 0.5, 0.5, "text", style.dark("#E69F00"))
     image.imshow([[0.0, 1.0]], cmap="gray")
     on_image = image.text(0, 0, "as drawn", color="black")
+    figure.draw_without_rendering()
     ground.darken(figure)
     box = ax.texts[0].get_bbox_patch()
     assert box.get_facecolor() == pytest.approx((*ground.GROUND, 0.85))
