@@ -122,15 +122,18 @@ def _cholesky_solve(L: Array, b: Array) -> Array:
 
 
 def _solve_semidefinite(H: Array) -> Solve:
+    """By eigenvalues of D H D with unit diagonal: large units of one entry erase no other."""
     xp = array_namespace(H)
-    values, Q = xp.linalg.eigh(H)
+    size = xp.linalg.diagonal(H)
+    d = xp.where(size > 0, 1.0 / xp.sqrt(xp.where(size > 0, size, 1.0 + 0.0 * size)), 0.0 * size)
+    values, Q = xp.linalg.eigh(d[:, None] * H * d)
     cut = float(xp.max(xp.abs(values))) * H.shape[0] * float(xp.finfo(H.dtype).eps)
     keep = values > cut
     inverse = xp.where(keep, 1.0 / xp.where(keep, values, xp.ones_like(values)), 0.0 * values)
 
     def solve(b: Array) -> Array:
-        c = xp.matrix_transpose(Q) @ b
-        return Q @ (inverse * c if b.ndim == 1 else inverse[:, None] * c)
+        D, scaled = (d, inverse) if b.ndim == 1 else (d[:, None], inverse[:, None])
+        return D * (Q @ (scaled * (xp.matrix_transpose(Q) @ (D * b))))
 
     return solve
 
@@ -178,7 +181,9 @@ def conjugate_gradients(
 
 
 def row_blocks(X: Array, width: int = 0) -> list[slice]:
-    """Rows of X in consecutive blocks of `ENTRIES` entries (`ENTRIES_ON_DEVICE` off the CPU).
+    """Rows of X in consecutive blocks: at most `ENTRIES` entries and `ROWS` rows of them.
+
+    Off the CPU `ENTRIES_ON_DEVICE` entries, whatever the rows.
 
     `width` : entries in a row of what is made from X, where that is more than X has.
 

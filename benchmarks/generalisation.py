@@ -68,14 +68,15 @@ def measure(name: str, seed: int, method: Auto) -> Row:
     problem = problem_of(instance)
 
     def test_loss(baseline: object) -> float:
-        return bdt.learn_weights(problem, baseline, seed=seed).test_loss or np.nan
+        loss = bdt.learn_weights(problem, baseline, seed=seed).test_loss
+        return np.nan if loss is None else loss
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OverfitWarning)
         start = time.process_time()
         fit = bdt.learn_weights(problem, method, seed=seed)
         seconds = time.process_time() - start
-    test = fit.test_loss or np.nan
+    test = np.nan if fit.test_loss is None else fit.test_loss
     return Row(
         auto=test,
         alone=test_loss(bdt.ValidationOnly()),

@@ -161,3 +161,72 @@ def test_a_start_worse_than_uniform_weights_is_not_the_only_one(monkeypatch):
     assert fit.val_loss <= uniform.val_loss
     own = mean_loss(problem, refit(problem, seen[0]).theta, problem.val)
     assert own > uniform.val_loss
+
+
+@pytest.mark.parametrize("kind", ["ridge", "binary"])
+def test_an_intercept_pulls_on_nothing(kind, monkeypatch):
+    """As above with an unpenalised row: a ridge on it would leave theta(w) at a distance."""
+    plain, far = noisy(kind), []
+    y, y_val = plain.train.y, plain.val.y
+    if kind == "ridge":
+        y, y_val = y + 5.0, y_val + 5.0
+    model = type(plain.model)(plain.model.mu, fit_intercept=True)
+    problem = bdt.Problem(model, train=(plain.train.X, y), val=(plain.val.X, y_val))
+    theta = target(problem)
+    monkeypatch.setattr(inverse, "TOL", 1e-10)
+    monkeypatch.setattr(inverse, "MAX_ITERATIONS", 1000)
+    for rho in (1e-3, 1e-4):
+        monkeypatch.setattr(inverse, "RHO", rho)
+        w = inverse_weights(problem, theta)
+        far.append(np.linalg.norm(refit(problem, w).theta - theta))
+    assert abs(theta[-1]) > 0.01 and far[1] == pytest.approx(far[0] / 10, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_start_is_solved_within_its_iterations(kind, monkeypatch):
+    """The gradient of the dual ends below TOL, in its own units, before MAX_ITERATIONS."""
+    runs, minimize = [], inverse.minimize
+    monkeypatch.setattr(
+        inverse, "minimize", lambda *a, **k: runs.append(minimize(*a, **k)) or runs[-1]
+    )
+    inverse_start(noisy(kind))
+    assert len(runs) == 1 and np.abs(runs[0].jac).max() <= inverse.TOL
+    assert 0 < runs[0].nit < inverse.MAX_ITERATIONS
+
+
+@pytest.mark.parametrize("kind", ["binary", "multinomial"])
+def test_the_start_is_made_from_nearly_the_validation_fit(kind):
+    problem = noisy(kind)
+    exact, near = target(problem), inverse_start(problem)[1]
+    assert near is not None
+    off = np.linalg.norm(near.theta - exact) / np.linalg.norm(exact)
+    assert off <= inverse.ROUGH
+
+
+def test_closed_form_weights_of_groups_are_of_mean_losses():
+    groups = np.repeat([0, 1, 2], [50, 150, 200])
+    problem = noisy("ridge", groups=groups)
+    theta = target(problem)
+    losses = problem.model.losses(theta, problem.train)
+    l = np.array([losses[groups == g].mean() for g in range(3)])
+    expected = -np.minimum((l - l.min()) / (inverse.TAU * l.mean()), inverse.LARGEST)
+    np.testing.assert_allclose(inverse.closed_form(problem, theta), expected, rtol=1e-12)
+    assert np.ptp(expected) > 0.01
+
+
+def test_losses_that_are_all_zero_leave_the_closed_form_uniform():
+    X = np.eye(3)
+    problem = bdt.Problem(bdt.Ridge(0.1), train=(X, np.zeros(3)), val=(X, np.zeros(3)))
+    assert (inverse.closed_form(problem, np.zeros(3)) == 0).all()
+    np.testing.assert_allclose(inverse_start(problem)[0], 1 / 3, rtol=1e-12)
+
+
+def test_a_feature_that_validation_data_do_not_have_is_no_division_by_zero():
+    plain = noisy("ridge")
+    X_val = plain.val.X.copy()
+    X_val[:, 0] = 0.0
+    problem = bdt.Problem(
+        plain.model, train=(plain.train.X, plain.train.y), val=(X_val, plain.val.y)
+    )
+    w = inverse_start(problem)[0]
+    assert np.isfinite(w).all() and w.sum() == pytest.approx(1.0) and np.ptp(w) > 1e-4

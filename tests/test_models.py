@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from strategies import arrays, weighted_problems
 
 import bdtheory as bdt
+from bdtheory import linalg
 from bdtheory.hypergradient import refit, value_and_gradient
 from bdtheory.linalg import (
     conjugate_gradients,
@@ -24,6 +25,7 @@ from bdtheory.linalg import (
 )
 from bdtheory.models import newton
 from bdtheory.models.curves import curve
+from bdtheory.models.fit import Fit
 from bdtheory.models.newton import Factor, price
 
 few = settings(max_examples=40, deadline=None)
@@ -306,6 +308,73 @@ def test_a_mediocre_factor_runs_up_debt_over_many_solves():
     assert factor.solve is not old and factor.debt == 0.0
 
 
+def test_a_factor_in_debt_is_renewed_even_where_it_would_still_do():
+    """What is owed was spent: the old inverse is exact here, and no longer asked."""
+    problem = logistic_problem(2)
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.full(5, 1e-2))
+    P, factor, asked = lower.at(np.zeros(5)).P, Factor(), []
+    exact = np.linalg.inv(lower.hessian(P, np.float64))
+    factor.solve, factor.debt = lambda g: asked.append(g) or exact @ g, 3.9
+    factor(lower, P, np.ones(5), 0.1)
+    assert len(asked) == 2 and factor.debt < 4.0  # the first step, and its residual
+    factor.debt = 4.0
+    factor(lower, P, np.ones(5), 0.1)
+    assert len(asked) == 2 and factor.debt == 0.0
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_size_of_a_right_hand_side_is_no_matter_for_float32(classes):
+    problem = logistic_problem(classes)
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.full(5, 1e-2))
+    shape = (classes, 5) if classes > 2 else (5,)
+    P, factor = lower.at(np.zeros(shape)).P, Factor()
+    g = np.random.default_rng(0).standard_normal(shape)
+    x = factor(lower, P, g, 1e-10)
+    for size in (1e-60, 1e60):
+        np.testing.assert_allclose(factor(lower, P, size * g, 1e-10) / size, x, rtol=1e-7)
+    assert not factor.precise and np.abs(lower.product(P, x) - g).max() < 1e-8
+
+
+def test_columns_beyond_float32_are_no_overflow():
+    """Warnings are errors in this suite; the answer is that of the column in other units."""
+    train, val = arrays(8, 60, 5, 10, 2)
+    units, w = np.array([1e60, 1, 1, 1, 1]), np.full(60, 1 / 60)
+    one, other = (
+        refit(bdt.Problem(bdt.Logistic(1e-2), train=(s * train[0], train[1]), val=val), w)
+        for s in (units, np.array([1e12, 1, 1, 1, 1]))
+    )
+    np.testing.assert_allclose(one.theta[1:], other.theta[1:], rtol=1e-6)
+    assert one.theta[0] * 1e60 == pytest.approx(other.theta[0] * 1e12, rel=1e-6)
+
+
+def test_a_step_that_overshoots_is_halved_and_not_taken_for_the_end():
+    """From a score of 8 the curvature is e^-8: the full step goes far beyond the minimum."""
+    problem = logistic_problem(2)
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.full(5, 1e-6))
+    start, errors = 4.0 * np.ones(5), []
+
+    def close(old, new, moved, error):
+        errors.append(error)
+        assert lower.at(new).value < lower.at(old).value
+        return error <= 1e-6
+
+    point, converged, _ = newton.newton(lower, start, Factor(), close)
+    full = lower.at(start - np.linalg.solve(lower.hessian(lower.at(start).P, np.float64),
+                                            lower.at(start).grad))  # fmt: skip
+    assert full.value > lower.at(start).value and errors[0] == np.inf
+    assert converged and np.linalg.norm(point.grad) < 1e-6 and np.isfinite(errors[-1])
+
+
+def test_a_direction_of_ascent_is_no_minimum():
+    problem = logistic_problem()
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.full(5, 1e-2))
+    uphill = lambda lower, P, g, rtol: -g  # noqa: E731
+    never = lambda *sizes: False  # noqa: E731
+    point, converged, why = newton.newton(lower, np.zeros((3, 5)), uphill, never)
+    assert not converged and why.startswith("no descent at a gradient of")
+    assert not point.theta.any()
+
+
 @few
 @given(st.integers(0, 10**6), st.sampled_from([2, 3]), st.floats(0.0, 1.0))
 def test_the_estimated_error_of_a_newton_step_bounds_the_true_one(seed, classes, level):
@@ -423,6 +492,27 @@ def test_conjugate_gradients_on_known_systems():
     assert not wrong.converged
 
 
+def test_blocks_of_rows_cover_all_and_follow_the_wider_array(monkeypatch):
+    monkeypatch.setattr(linalg, "ENTRIES", 12)
+    X = np.empty((10, 2))
+    ends = {w: [(b.start, b.stop) for b in linalg.row_blocks(X, width=w)] for w in (0, 1, 4, 99)}
+    assert ends[0] == ends[1] == [(0, 6), (6, 10)]
+    assert ends[4] == [(0, 3), (3, 6), (6, 9), (9, 10)]
+    assert ends[99] == [(i, i + 1) for i in range(10)]
+    monkeypatch.setattr(linalg, "ROWS", 4)
+    assert [b.stop for b in linalg.row_blocks(X)] == [4, 8, 10]
+
+
+@pytest.mark.parametrize("K", [0, 3])
+def test_sums_over_blocks_of_float32_are_float64(K, monkeypatch):
+    """A small row after 2^24 would be lost in a running sum of float32."""
+    monkeypatch.setattr(linalg, "ROWS", 1)
+    X = np.array([[2.0**24], [1.0], [1.0]], dtype=np.float32)
+    u = np.ones((K, 3) if K else 3, dtype=np.float32)
+    total = linalg.weighted_rows(u, X)
+    assert total.dtype == np.float64 and (total == 2.0**24 + 2).all()
+
+
 def test_factorisations_on_known_systems():
     H = np.array([[4.0, 2.0], [2.0, 3.0]])
     for A in (H, torch.tensor(H)):
@@ -480,3 +570,41 @@ def test_directions_that_validation_sees_by_rounding_only_are_left_alone():
         assert loss == pytest.approx(reference, rel=1e-4)  # the reference weights rows by 1e12
         worst = max(worst, np.linalg.norm(theta))
     assert worst < 1e4
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_start_far_out_where_all_losses_are_flat_is_left(classes):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 3)), np.arange(60) % classes
+    problem = bdt.Problem(bdt.Logistic(1e-2, fit_intercept=True), train=(X, y), val=(X, y))
+    w = np.full(60, 1 / 60)
+    cold = refit(problem, w)
+    theta = np.zeros_like(cold.theta)
+    theta[-1] = 40.0 if classes == 2 else [40.0, -20.0, -20.0]
+    far = refit(problem, w, Fit(theta, None, np.inf, np.inf))
+    assert far.converged
+    np.testing.assert_allclose(far.theta, cold.theta, rtol=1e-8, atol=1e-10)
+
+
+def test_units_of_one_column_change_no_multinomial_loss():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 4)), np.arange(60) % 3
+    losses = []
+    for unit in (1e6, 1e12):
+        s = X * np.array([unit, 1, 1, 1])
+        problem = bdt.Problem(bdt.Logistic(1e-2), train=(s, y), val=(s, y))
+        losses.append(bdt.learn_weights(problem, bdt.ValidationOnly()).val_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+
+
+def test_targets_beyond_float32_are_refused_where_the_features_are_float32():
+    X = np.ones((3, 1), dtype=np.float32)
+    with pytest.raises(ValueError, match=r"targets of train reach 1\.0e\+60"):
+        bdt.Problem(bdt.Ridge(1e-2), train=(X, [1e60, 0.0, 0.0]), val=(X, np.zeros(3)))
+
+
+def test_tensors_that_require_gradients_give_plain_results():
+    X = torch.ones((3, 1), dtype=torch.float64, requires_grad=True)
+    y = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    problem = bdt.Problem(bdt.Ridge(1e-2), train=(X, y), val=(X, y))
+    assert not bdt.learn_weights(problem, bdt.Uniform()).theta.requires_grad

@@ -11,9 +11,12 @@ from hypothesis import strategies as st
 from strategies import arrays
 
 import bdtheory as bdt
+from bdtheory.hypergradient import refit, value_and_gradient
 from bdtheory.linalg import weighted_least_squares
+from bdtheory.methods import outer
 from bdtheory.methods.certify import lower_bound
-from bdtheory.methods.outer import logits, simplex, squares
+from bdtheory.methods.outer import logits, minimise_weights, simplex, squares
+from bdtheory.methods.run import Trace
 
 
 @given(st.integers(0, 10**6), st.sampled_from([logits, squares, simplex]))
@@ -45,6 +48,71 @@ def test_logits_and_squares_keep_exact_zeros_and_the_simplex_brings_them_back():
     assert squares(v).pull_back(start, v, np.arange(3.0))[1] == 0.0
     assert simplex(v).masses(np.array([1.0, 1.0, 0.0])).tolist() == [0.5, 0.5, 0.0]
     np.testing.assert_allclose(simplex(v).masses(np.zeros(3)), 1 / 3)  # no 0 / 0
+
+
+def test_small_weights_start_where_steps_move_them_less():
+    """a = sqrt(G v), so v = a s^2 / G starts at s = (G v)^(1/4); a is bounded below, s is not."""
+    v = np.array([0.5, 0.3, 0.2 - 1e-9, 1e-9])
+    start = squares(v).start
+    np.testing.assert_allclose(start[:3], (4 * v[:3]) ** 0.25, rtol=1e-12)
+    assert start[3] == pytest.approx((4 * 1e-9 / np.sqrt(outer.SMALLEST)) ** 0.5, rel=1e-12)
+
+
+def seen_by_the_minimiser(problem, objective, coordinates, monkeypatch):
+    """(fun, options) as they reach L-BFGS-B."""
+    seen = {}
+
+    def spy(fun, start, **given):
+        seen.update(given, fun=fun)
+        return type("Result", (), {"x": start})
+
+    monkeypatch.setattr(outer, "minimize", spy)
+    minimise_weights(problem, objective, coordinates, Trace(None), max_iterations=7)
+    return seen["fun"], seen["options"]
+
+
+@pytest.mark.parametrize("coordinates", [logits, squares, simplex])
+@pytest.mark.parametrize("groups", [None, np.repeat([0, 1, 2, 3], [2, 3, 5, 10])])
+def test_the_minimiser_sees_a_value_and_its_own_derivative(coordinates, groups, monkeypatch):
+    train, val = arrays(3, 20, 3, 9, 2)
+    problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val, groups=groups)
+
+    def objective(w):
+        value, grad = value_and_gradient(problem, refit(problem, w))
+        return float(value), grad, float(value)
+
+    G = 20 if groups is None else 4
+    system = coordinates(np.random.default_rng(0).dirichlet(np.ones(G)))
+    fun, options = seen_by_the_minimiser(problem, objective, system, monkeypatch)
+    z = system.start + 0.05
+    grad = fun(z)[1]
+    for k in range(4):
+        h = 1e-5 * np.eye(G)[k]
+        slope = (fun(z + h)[0] - fun(z - h)[0]) / 2e-5
+        assert grad[k] == pytest.approx(slope, rel=1e-4, abs=1e-8)
+    assert np.abs(grad[:4]).max() > 1e-4 and options["maxiter"] == 7
+
+
+def test_fewer_pairs_are_kept_of_many_weights(monkeypatch):
+    train, val = arrays(3, 20, 3, 9, 2)
+    problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
+    system = squares(np.full(20, 0.05))
+    kept = []
+    for many in (20, 19):
+        monkeypatch.setattr(outer, "MANY", many)
+        options = seen_by_the_minimiser(problem, None, system, monkeypatch)[1]
+        kept.append(options["maxcor"])
+    assert kept == [outer.MEMORY, outer.LITTLE] == [20, 5]
+
+
+@pytest.mark.parametrize("value, slope", [(np.nan, 0.0), (np.inf, 0.0), (1.0, np.nan)])
+def test_an_objective_that_is_not_finite_is_an_error(value, slope):
+    train, val = arrays(3, 20, 3, 9, 2)
+    problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
+    objective = lambda w: (value, np.full(20, slope), value)  # noqa: E731
+    system = squares(np.full(20, 0.05))
+    with pytest.raises(FloatingPointError, match=r"the objective is .*not finite"):
+        minimise_weights(problem, objective, system, Trace(None), max_iterations=5)
 
 
 def exact_least_squares(X, y, w):

@@ -101,6 +101,8 @@ class Logistic:
             theta = xp.astype(_rows(warm_start.theta), xp.float64)
             factor = warm_start.factor or Factor()
         ending = newton(lower, theta, factor, self._enough(val, rtol))
+        if warm_start is not None and not ending[1]:  # far out all losses are flat
+            return self.fit(w, data, val=val, rtol=rtol)
         return _as_fit(lower, data, factor, *ending, rtol=0.1 * rtol or EXACT)
 
     def _enough(self, val: Data | None, rtol: float) -> Callable[..., bool]:

@@ -34,8 +34,8 @@ from .tabular import Data
 MAX_NEWTON = 100
 FORCING = 0.03  # the largest relative residual of a Newton system
 EXACT = 1e-12  # the relative residual of a system that is to be solved exactly
-# A flop of a factorisation in float32 takes about a sixth of one in a product with X (measured for
-# n = 1000 to 5000); the cost of a path is flat within a factor of two around this.
+# How much less a flop of a factorisation in float32 takes than one in a product with X, which reads
+# X from memory. The cost of a path is flat within a factor of two around this.
 GEMM = 6.0
 
 
@@ -63,7 +63,7 @@ class LowerLevel:
         self.w, self.data = _active(w, data)
         self.ridge = xp.astype(ridge, xp.float64)
         self.shift = xp.astype(ridge == 0, xp.float64) * float(xp.sum(w))
-        # ||grad|| <= sum_i w_i ||x_i||: the scale against which a gradient is small.
+        # ||grad|| <= sum_i w_i ||x_i|| (sqrt(2) times it for softmax): what a gradient is small to.
         self.scale = float(xp.sum(w * data.lengths))
         self.blocks = row_blocks(self.data.X)
 

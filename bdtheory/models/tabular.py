@@ -148,6 +148,8 @@ def _on_disk(X: Any) -> bool:
 
 
 def _as_array(a: Any, what: str) -> Array:
+    if is_torch_array(a):
+        return a.detach()  # derivatives are in the weights, never in the data
     if is_array_api_obj(a) and not isinstance(a, np.ndarray):
         return a
     if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
@@ -231,8 +233,10 @@ def _say_where(a: Array, b: slice, what: str) -> None:
 
 
 def _real_targets(y: Array, X: Array, name: str) -> Array:
-    y = _floating(y, f"the targets of {name}")
-    return array_namespace(X).asarray(y, dtype=X.dtype, device=device(X))
+    what = f"the targets of {name}"
+    xp, y = array_namespace(X), _floating(y, what)
+    _finite(y, what, most=float(xp.finfo(X.dtype).max) ** 0.25)
+    return xp.asarray(y, dtype=X.dtype, device=device(X))
 
 
 def _same_kind(X: Array, first: Array, name: str) -> None:
