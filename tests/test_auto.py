@@ -11,9 +11,9 @@ import torch
 
 import bdtheory as bdt
 from bdtheory.hypergradient import mean_loss, refit
-from bdtheory.methods import Auto, OverfitWarning
+from bdtheory.methods import Auto, OverfitWarning, auto
 from bdtheory.methods.auto import BUDGET, LEAST, MOST, compass
-from bdtheory.methods.crossfit import CrossFit, assign_folds, tilted_weights
+from bdtheory.methods.crossfit import CrossFit, assign_folds, standard_error, tilted_weights
 from bdtheory.selection import to_numpy
 from bdtheory.weights import drop_negligible
 
@@ -298,7 +298,7 @@ def test_ratio_and_temperature_are_in_the_stated_units():
     unit = fit.history["crossfit"][:8].min()  # 0 and seven ratios come first
     octaves, decades = np.log2(fit.crossfit["tau"] / unit), np.log10(fit.crossfit["ratio"] / 6)
     assert abs(2 * octaves - round(2 * octaves)) < 1e-9 and 0 < 2 * octaves < 18
-    assert abs(4 * decades - round(4 * decades)) < 1e-9 and decades <= 1e-12
+    assert abs(4 * decades - round(4 * decades)) < 1e-9 and decades <= 1 + 1e-12
 
 
 def test_the_search_ends_where_half_a_step_is_no_better():
@@ -443,3 +443,83 @@ def test_weights_are_sparse_by_the_packages_own_floor():
     fit = bdt.learn_weights(noisy(24, N=300)[0])
     np.testing.assert_allclose(fit.weights, drop_negligible(fit.weights), rtol=0, atol=0)
     assert (fit.weights >= 0).all() and abs(fit.weights.sum() - 1) < 1e-12
+
+
+def test_standard_error_on_known_numbers():
+    assert standard_error(np.array([1.0, 3.0])) == pytest.approx(1.0)
+    assert math.isnan(standard_error(np.array([1.0, np.inf])))
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_one_fit_without_a_minimiser_is_enough_to_pass_a_candidate_over(last, monkeypatch):
+    problem, _ = noisy(26)
+    crossfit = CrossFit(problem, folds=5, seed=0)
+    fit, bad = crossfit._fit, 5 if last else 2
+
+    def broken(k, ratio, w):
+        found = fit(k, ratio, w)
+        return bdt.models.fit.Fit(found.theta, None, 0.0, 0.0, converged=k != bad)
+
+    monkeypatch.setattr(crossfit, "_fit", broken)
+    assert np.isinf(crossfit.mix(0.5).held_out).all()
+
+
+def test_the_search_takes_diagonals():
+    """A narrow valley along ratio up, temperature down: each axis alone leads uphill."""
+    valley = lambda z: 10 * abs(z[0] + z[1] - 1) + abs(z[0] + 4)  # noqa: E731
+    assert compass(valley, (-1.0, 2.0), lambda: False) == (-4.0, 5.0)
+    back = lambda z: 10 * abs(z[0] + z[1] - 1) + abs(z[0])  # noqa: E731
+    assert compass(back, (-1.0, 2.0), lambda: False) == (0.0, 1.0)
+
+
+def test_the_first_stage_mixes_at_half_decades_below_pooling():
+    problem, _ = noisy(27, N=300, m=50)
+    fit, crossfit = bdt.learn_weights(problem), CrossFit(problem, 5, 0)
+    ratios = [0.0, *(6.0 * 10 ** (a / 2) for a in (-6, -5, -4, -3, -2, -1, 0))]
+    expected = [crossfit.mix(r).loss for r in ratios]
+    np.testing.assert_allclose(fit.history["crossfit"][:8], expected, rtol=1e-9)
+
+
+def test_without_any_difference_validation_only_wins():
+    """Training rows of zeros change no fit: every candidate ties."""
+    plain, _ = noisy(28)
+    X = np.zeros_like(plain.train.X)
+    problem = bdt.Problem(plain.model, (X, plain.train.y), (plain.val.X, plain.val.y))
+    fit = bdt.learn_weights(problem)
+    assert np.ptp(fit.history["crossfit"]) < 1e-12 * fit.crossfit["loss"]
+    assert fit.crossfit["ratio"] == 0.0 and fit.crossfit["tau"] == math.inf
+
+
+def test_a_loss_of_zero_ends_the_search():
+    X = np.random.default_rng(0).standard_normal((20, 3))
+    problem = bdt.Problem(bdt.Ridge(0.1), (X, np.zeros(20)), (X, np.zeros(20)))
+    fit = bdt.learn_weights(problem)
+    assert fit.crossfit["loss"] == 0.0 and len(fit.history["crossfit"]) == 8
+
+
+def test_a_spent_budget_is_said(monkeypatch):
+    monkeypatch.setattr(auto, "BUDGET", 10)
+    fit = bdt.learn_weights(noisy(15)[0])
+    assert fit.status is bdt.Status.MAX_ITERATIONS and "10 candidates were judged" in fit.message
+    assert len(fit.history["crossfit"]) == 10
+
+
+def test_the_other_refit_is_judged_by_its_own_held_out_losses():
+    problem, _ = noisy(3)
+    fit = bdt.learn_weights(problem, Auto(refit="weights"), seed=1)
+    least = fit.history["crossfit"].min()  # of the union
+    assert fit.crossfit["loss"] != pytest.approx(least, rel=1e-4)
+    union = bdt.learn_weights(problem, Auto(), seed=1).crossfit
+    assert union["loss"] == least
+    assert fit.crossfit["standard_error"] != pytest.approx(union["standard_error"], rel=1e-4)
+
+
+@pytest.mark.parametrize("excess, warned", [(1.9, False), (2.1, True)])
+def test_two_standard_errors_are_the_threshold(excess, warned):
+    held_out = np.array([1.0, 3.0, 1.0, 3.0])
+    error = standard_error(held_out)
+    numbers = {"loss": 2.0, "standard_error": error}
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        auto._warn(2.0 - excess * error, numbers, held_out, held_out + np.array([5, 6, 5, 6.0]))
+    assert len(found) == warned

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -12,9 +14,10 @@ import bdtheory as bdt
 from bdtheory.hypergradient import refit, value_and_gradient
 from bdtheory.methods.bmo import closed_form_weights, fit_jointly
 from bdtheory.methods.certify import lower_bound
+from bdtheory.methods.implicit import _Trace, divergence, regularised_descent_left, slope
 from bdtheory.methods.penalty import _Objective
 from bdtheory.methods.run import descent_left
-from bdtheory.weights import auc
+from bdtheory.weights import auc, gather, spread
 
 LEARNERS = [
     bdt.Implicit(max_iterations=20, restarts=1),
@@ -138,8 +141,7 @@ def test_without_ridge_useless_samples_get_exactly_zero_and_a_certificate(method
     assert mixed > 1e-8  # direct mixing is biased at every ratio
 
 
-@pytest.mark.parametrize("mu", [1e-2, 1e-4, 1e-6])
-def test_the_trap_of_inert_weights_is_escaped(mu):
+def trap(mu):
     """C15: N = 30 samples, p = 60; interior weights interpolate whatever they are."""
     rng = np.random.default_rng(1)
     p, N, m = 60, 30, 10
@@ -147,9 +149,13 @@ def test_the_trap_of_inert_weights_is_escaped(mu):
     X_val = rng.standard_normal((m, p))
     y = X @ theta0
     y[15:] += 2 * rng.standard_normal(15)
-    problem = bdt.Problem(bdt.Ridge(mu), train=(X, y), val=(X_val, X_val @ theta0))
-    uniform = bdt.learn_weights(problem, bdt.Uniform()).val_loss
-    assert bdt.learn_weights(problem, bdt.Implicit()).val_loss < 0.1 * uniform
+    return bdt.Problem(bdt.Ridge(mu), train=(X, y), val=(X_val, X_val @ theta0))
+
+
+@pytest.mark.parametrize("mu", [1e-2, 1e-4, 1e-6])
+def test_the_trap_of_inert_weights_is_escaped(mu):
+    uniform = bdt.learn_weights(trap(mu), bdt.Uniform()).val_loss
+    assert bdt.learn_weights(trap(mu), bdt.Implicit()).val_loss < 0.1 * uniform
 
 
 def test_stationary_means_that_no_shift_of_mass_descends():
@@ -274,7 +280,174 @@ def test_groups_share_one_weight_and_the_bad_source_loses(method):
     assert mass["good"].mean() > mass["bad"].mean()
 
 
-@pytest.mark.parametrize("method", LEARNERS, ids=repr)
+# Implicit(tau): L_val + tau KL(w, uniform) --------------------------------------------------------
+
+UNEVEN = np.repeat([0, 1, 2, 3], [5, 15, 20, 40])  # groups of different sizes, for `noisy`
+
+
+def regularised(problem, w, tau):
+    """L_val(theta(w)) + tau sum_i w_i log(N w_i), written out."""
+    value = float(np.mean(problem.model.losses(refit(problem, w).theta, problem.val)))
+    return value + tau * float(np.sum(w[w > 0] * np.log(problem.N * w[w > 0])))
+
+
+@pytest.mark.parametrize("groups", [None, UNEVEN])
+def test_the_regularised_optimum_satisfies_its_first_order_condition(groups):
+    """g_i + tau log w_i is the same for all i; with groups, mean g + tau log(v_g / n_g).
+
+    The minimiser ends where a step gains 1e-10, and r_i off the mean promise sum w_i r_i^2 / 2 tau.
+    """
+    (problem, _), tau = noisy(groups=groups), 0.02
+    fit = bdt.learn_weights(problem, bdt.Implicit(tau=tau, max_iterations=2000))
+    g = gather(bdt.hypergradient(problem, fit.weights)[1], groups)
+    log_w = gather(np.log(fit.weights), groups)  # of a group: that of each of its samples
+    assert np.ptp(g + tau * log_w) < 5e-3 * np.ptp(g)
+    assert np.ptp(g) > 0.01 and np.ptp(log_w) > 0.5
+    assert fit.status is bdt.Status.STATIONARY and not fit.certificate
+    assert 0 <= regularised_descent_left(problem, fit.weights, tau) < 1e-8
+
+
+def test_the_regularised_optimum_is_lower_than_what_is_around_it():
+    (problem, _), tau, rng = noisy(groups=UNEVEN), 0.02, np.random.default_rng(0)
+    w = bdt.learn_weights(problem, bdt.Implicit(tau=tau, max_iterations=2000)).weights
+    least = regularised(problem, w, tau)
+    for _ in range(20):
+        other = w * np.exp(0.05 * rng.standard_normal(4))[UNEVEN]
+        assert 0 < regularised(problem, other / other.sum(), tau) - least < 1e-3
+    for tau_0 in (0.0, 0.2):  # the optimum of another temperature is another one
+        other = bdt.learn_weights(problem, bdt.Implicit(tau=tau_0)).weights
+        assert regularised(problem, other, tau) > least + 1e-4
+
+
+@pytest.mark.parametrize("groups", [None, UNEVEN])
+def test_a_large_tau_gives_uniform_samples_and_a_first_order_expansion(groups):
+    """w_i = (1/N) (1 - (g_i - mean g) / tau + O(tau^-2)), g at uniform weights, of groups means."""
+    problem, _ = noisy(groups=groups)
+    uniform = np.full(problem.N, 1 / problem.N)
+    g = bdt.hypergradient(problem, uniform)[1]
+    g = g if groups is None else gather(g, groups)[groups]
+    first, errors = -(g - g.mean()) / problem.N, []
+    for tau in (30.0, 300.0):
+        fit = bdt.learn_weights(problem, bdt.Implicit(tau=tau, max_iterations=2000))
+        errors.append(np.linalg.norm(tau * (fit.weights - uniform) - first) / np.linalg.norm(first))
+    assert 1e-5 < errors[1] < 0.2 * errors[0] < 0.02
+    assert np.abs(fit.weights * problem.N - 1).max() > 1e-4
+
+
+def test_samples_that_are_all_equal_get_equal_weights_whatever_their_groups():
+    one = np.ones((9, 2))
+    problem = bdt.Problem(
+        bdt.Ridge(0.1), (one, one[:, 0]), (one, one[:, 0]), groups=[0, 0, 0, 0, 0, 0, 1, 1, 2]
+    )
+    fit = bdt.learn_weights(problem, bdt.Implicit(tau=0.1))
+    np.testing.assert_allclose(fit.weights, 1 / 9, rtol=1e-6)
+    assert fit.status is bdt.Status.STATIONARY
+
+
+def test_a_group_is_its_samples_weighted_alike():
+    """Copies of four rows as four groups, and the rows with those masses and that divergence."""
+    problem, _ = noisy(N=4)
+    (X, y), val = raw(problem)
+    codes, tau = np.repeat(np.arange(4), [1, 2, 4, 1]), 0.05
+    grouped = bdt.Problem(problem.model, train=(X[codes], y[codes]), val=val, groups=codes)
+    free = bdt.Problem(problem.model, train=(X[codes], y[codes]), val=val)
+    one, other = (
+        bdt.learn_weights(p, bdt.Implicit(tau=tau, max_iterations=2000)) for p in (grouped, free)
+    )
+    np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+    assert one.val_loss == pytest.approx(other.val_loss, rel=1e-5)
+    assert np.ptp(one.weights) > 0.05
+
+
+@pytest.mark.parametrize("groups", [None, UNEVEN])
+def test_divergence_and_its_slope(groups):
+    """sum_g v_g log(v_g N / n_g), and its derivative in v_g by central differences; 0 log 0 = 0."""
+    G = 80 if groups is None else 4
+    v = np.random.default_rng(0).dirichlet(np.ones(G))
+    n = np.ones(G) if groups is None else np.bincount(groups)
+    assert divergence(spread(v, groups)) == pytest.approx(np.sum(v * np.log(v * 80 / n)), rel=1e-12)
+    assert divergence(np.full(80, 1 / 80)) == pytest.approx(0.0, abs=1e-14)
+    assert divergence(np.eye(80)[3]) == pytest.approx(np.log(80), rel=1e-14)
+
+    def unnormalised(v):  # for masses of any sum
+        w = spread(v, groups)
+        return np.sum(w * np.log(80 * w))
+
+    got = gather(slope(spread(v, groups)), groups)
+    for k in range(4):
+        h = 1e-6 * v[k] * np.eye(G)[k]
+        expected = (unnormalised(v + h) - unnormalised(v - h)) / (2e-6 * v[k])
+        assert got[k] == pytest.approx(expected, rel=1e-6, abs=1e-8)
+    assert np.isfinite(slope(np.array([0.0, 1.0]))).all() and slope(np.array([0.0, 1.0]))[0] < -100
+
+
+@pytest.mark.parametrize("groups", [None, UNEVEN])
+def test_what_a_linear_loss_still_promises(groups):
+    """The least of w'.g + tau KL(w') found by search among softmaxes; tau -> 0: w.g - min g."""
+    (problem, _), rng = noisy(groups=groups), np.random.default_rng(0)
+    G = 80 if groups is None else 4
+    w = spread(rng.dirichlet(np.ones(G)), groups)
+    g = bdt.hypergradient(problem, w)[1]
+    tau = 0.5 * np.ptp(gather(g, groups))
+    there = np.exp(-gather(g, groups) / tau) * (1 if groups is None else np.bincount(groups))
+    there = spread(there / there.sum(), groups)
+    promise = regularised_descent_left(problem, w, tau)
+    assert promise == pytest.approx(tau * np.sum(w * np.log(w / there)), rel=1e-10)
+    assert promise == pytest.approx(
+        (w - there) @ g + tau * (divergence(w) - divergence(there)), rel=1e-10
+    )
+    cold = regularised_descent_left(problem, w, 1e-9)
+    assert cold == pytest.approx(descent_left(problem, w, refit(problem, w)), rel=1e-5)
+
+
+def test_the_best_of_the_path_is_that_of_the_regularised_loss():
+    problem, _ = noisy()
+    far, near = np.eye(80)[0], np.full(80, 1 / 80)
+    for tau, best, value in ((0.0, far, 1.0), (0.1, far, 1.0 + 0.1 * np.log(80)), (1.0, near, 2.0)):
+        trace = _Trace(None, tau)
+        for w, val_loss in ((far, 1.0), (near, 2.0)):
+            trace.record(w, val_loss)
+        assert trace.best[1] is best and trace.best[0] == pytest.approx(value, rel=1e-14)
+        assert trace.history()["val_loss"].tolist() == [1.0, 2.0]
+    seen = []
+    fit = bdt.learn_weights(problem, bdt.Implicit(tau=0.1), callback=lambda i, w: seen.append(w))
+    values = [regularised(problem, w, 0.1) for w in seen]
+    assert regularised(problem, fit.weights, 0.1) == pytest.approx(min(values), rel=1e-6)
+    assert fit.val_loss > fit.history["val_loss"].min() * 1.01  # of which the best is another one
+
+
+def test_more_tau_spreads_weights_at_the_price_of_validation_loss():
+    problem, _ = noisy()
+    fits = [bdt.learn_weights(problem, bdt.Implicit(tau=tau)) for tau in (0.01, 0.1, 1.0)]
+    for less, more in pairwise(fits):
+        assert divergence(more.weights) < 0.8 * divergence(less.weights)
+        assert more.val_loss > 1.01 * less.val_loss
+    assert all(fit.weights.min() > 0 for fit in fits)
+
+
+def test_starts_at_zero_weights_are_left_where_tau_is_positive():
+    """Where weights are nearly inert it starts from sparse ones too; none may stay at 0."""
+    problem, tau = trap(1e-2), 0.1
+    fit = bdt.learn_weights(problem, bdt.Implicit(tau=tau))
+    assert fit.status is bdt.Status.STATIONARY
+    sparse = bdt.learn_weights(problem, bdt.BMO()).weights
+    v = bdt.Implicit(tau=tau)._inside(problem, sparse)
+    assert sparse.min() == 0 < v.min() and v.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(v, sparse, atol=2e-3)
+    assert bdt.Implicit(tau=tau)._inside(trap(0.0), sparse).min() == 0  # faces matter at mu = 0
+    uniform = np.full(30, 1 / 30)
+    assert regularised(problem, fit.weights, tau) < 0.1 * regularised(problem, uniform, tau)
+    short = bdt.learn_weights(problem, bdt.Implicit(tau=1e-3, max_iterations=1, restarts=0))
+    assert short.status is bdt.Status.MAX_ITERATIONS and "still promises" in short.message
+
+
+def test_without_minimiser_tau_does_not_hide_it():
+    X, y = np.array([[1.0], [2.0], [-1.0], [-2.0]]), np.array([1, 1, 0, 0])
+    problem = bdt.Problem(bdt.Logistic(0.0), train=(X, y), val=(X, y))
+    assert bdt.learn_weights(problem, bdt.Implicit(tau=0.1)).status is bdt.Status.DIVERGED
+
+
+@pytest.mark.parametrize("method", [*LEARNERS, bdt.Implicit(tau=0.01)], ids=repr)
 def test_torch_in_torch_out_with_the_same_values(method):
     problem, _ = noisy(N=30)
     (X, y), (X_val, y_val) = raw(problem)
@@ -365,6 +538,8 @@ BAD_ARGUMENTS = [
     lambda: bdt.Implicit(restarts=-1),
     lambda: bdt.Implicit(tol=0.0),
     lambda: bdt.Implicit(eps=-1.0),
+    lambda: bdt.Implicit(tau=-0.1),
+    lambda: bdt.Implicit(tau=float("inf")),
     lambda: bdt.Penalty(gamma=0.0),
     lambda: bdt.Penalty(value_function="yes"),
     lambda: bdt.BMO(gamma=float("nan")),

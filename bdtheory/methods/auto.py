@@ -18,14 +18,14 @@ from ..selection import Selection, Status, as_text
 from ..weights import drop_negligible
 from .crossfit import Candidate, CrossFit, standard_error
 from .inverse import inverse_weights
-from .run import Callback, Stopped, Trace, as_weights, test_loss
+from .run import Callback, Stopped, Trace, as_weights, loss_on_test
 
 # Places on the grid are (a, b): ratio = (N / m) 10^(a/2), and tau = 2^b times the cross-fitted loss
-# of the best mixing ratio. At a = 0 an average training sample counts as much as a validation one;
-# beyond, the noisy data would rule, and the ridge fade against it.
+# of the best mixing ratio. At a = 0 an average training sample counts as much as a validation one.
+# Beyond, good samples count for more than the noisy ones cost, or the ridge was too strong.
 RATIOS = range(-6, 1)  # of direct mixing, the first stage
 START = (-1.0, 2.0)
-LEAST, MOST = (-8.0, -9.0), (0.0, 9.0)
+LEAST, MOST = (-8.0, -9.0), (2.0, 9.0)
 STEPS = (1.0, 0.5)
 # The ratio and the temperature trade off: more data of better quality. Hence two diagonals.
 AROUND = ((1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1))
@@ -86,7 +86,7 @@ class Auto:
                 f"got {problem.m} validation samples for {self.folds} folds; needed at least one "
                 f"a fold; try {_fewer(problem.m)}"
             )
-        search = _Search(CrossFit(problem, self.folds, seed), callback)
+        search = Search(CrossFit(problem, self.folds, seed), callback)
         ending = search.run()
         return _selection(self, search, ending)
 
@@ -95,7 +95,7 @@ def _fewer(m: int) -> str:
     return f"folds={m}, or more validation data" if m > 1 else "more validation data"
 
 
-class _Search:
+class Search:
     """The candidates judged so far: the best one, the one without training data, the record."""
 
     def __init__(self, crossfit: CrossFit, callback: Callback | None):
@@ -171,7 +171,7 @@ def compass(
     return place
 
 
-def _selection(method: Auto, search: _Search, ending: str) -> Selection:
+def _selection(method: Auto, search: Search, ending: str) -> Selection:
     """The best candidate as a selection, with the numbers of the cross-fit and a warning."""
     best, problem = search.best, search.problem
     assert best is not None and search.alone is not None  # the first one is noted before any stop
@@ -196,7 +196,7 @@ def _selection(method: Auto, search: _Search, ending: str) -> Selection:
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=test_loss(problem, fit.theta),
+        test_loss=loss_on_test(problem, fit.theta),
         status=status,
         history=search.trace.history() | {"crossfit": np.array(search.losses)},
         method=as_text(method),
@@ -244,7 +244,7 @@ def _warn(
     elif np.mean(gain) <= standard_error(gain):
         text = (
             f"the training data did not help: the cross-fitted loss is {loss:.4g} with them and "
-            f"{np.mean(alone):.4g} without, which is within a standard error; "
+            f"{np.mean(alone):.4g} without: not better by more than a standard error; "
             "try ValidationOnly(), or other training data"
         )
     else:

@@ -37,8 +37,8 @@ class Candidate:
     ratio, tau : of the training data against the validation data; the temperature.
     weights : folds + 1 arrays (N,).
     fits : folds + 1 fits theta(k).
-    held_out : (m,), the loss of each validation sample at the fit without its fold; inf where that
-        fit, or the last one, did not converge.
+    held_out : (m,), the loss of each validation sample at the fit without its fold; all inf where
+        one of the fits did not converge.
     """
 
     ratio: float
@@ -65,12 +65,12 @@ class CrossFit:
     def mix(self, ratio: float) -> Candidate:
         """Direct mixing: uniform weights at this ratio; ratio 0 is validation only."""
         w = in_kind(self.problem, np.full(self.problem.N, 1.0 / self.problem.N))
-        return self._judge(ratio, math.inf, [w] * (self.folds + 1))
+        return self.candidate(ratio, math.inf, [w] * (self.folds + 1))
 
     def weigh(self, start: Candidate, ratio: float, tau: float) -> Candidate:
         """Closed-form weights at the fits of `start`, at this ratio."""
         ws = [tilted_weights(self.problem, fit.theta, tau) for fit in start.fits]
-        return self._judge(ratio, tau, ws)
+        return self.candidate(ratio, tau, ws)
 
     def judge(self, fits: Sequence[Fit]) -> np.ndarray:
         """l_j at the fit without the fold of j, (m,) float64; `fits` has one for each fold."""
@@ -81,7 +81,11 @@ class CrossFit:
             held_out[rows] = to_numpy(losses).astype(np.float64) if fit.converged else math.inf
         return held_out
 
-    def _judge(self, ratio: float, tau: float, ws: Sequence[Array]) -> Candidate:
+    def candidate(self, ratio: float, tau: float, ws: Sequence[Array]) -> Candidate:
+        """Any weights, folds + 1 arrays of which the k-th knows nothing of fold k, at this ratio.
+
+        tau is for the record: where the weights come from plays no part.
+        """
         fits = [self._fit(k, ratio, w) for k, w in enumerate(ws)]
         held_out = self.judge(fits)
         if not (fits[-1].converged and np.all(np.isfinite(held_out))):

@@ -36,7 +36,7 @@ MAX_ITERATIONS = 100
 
 
 def inverse_weights(problem: Problem, theta: Array) -> np.ndarray:
-    """Masses v (G,) > 0, or weights (N,) without groups, under which theta is nearly theta(w).
+    """Masses v (G,), or weights (N,) without groups, under which theta is nearly theta(w).
 
     Found through the dual in lam (shaped as theta):
 
@@ -91,7 +91,10 @@ def inverse_start(problem: Problem) -> tuple[Array, Fit | None]:
     share = in_kind(problem, np.full(problem.m, 1.0 / problem.m))
     theta = fit_weighted(problem, share, problem.val, rtol=ROUGH).theta
     near = Fit(theta, None, gap=math.inf, distance=math.inf)
-    return as_weights(problem, inverse_weights(problem, theta)), near
+    v = inverse_weights(problem, theta)
+    if not np.all(np.isfinite(v)):  # features whose squares underflow
+        return uniform_weights(problem), near
+    return as_weights(problem, v), near
 
 
 def _scale(problem: Problem, slopes: Array, shape: tuple[int, ...]) -> np.ndarray:

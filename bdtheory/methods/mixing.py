@@ -12,7 +12,7 @@ from ..models.fit import Fit
 from ..problem import Problem
 from ..selection import Selection, Status, as_text
 from .online import Round
-from .run import Callback, Trace, finish, test_loss, uniform_weights
+from .run import Callback, Trace, finish, loss_on_test, uniform_weights
 from .selectors import Fixed
 
 
@@ -25,6 +25,18 @@ class DirectMixing:
     Parameters
     ----------
     ratio : lam >= 0, dimensionless.
+
+    Raises ValueError for a ratio that is negative or not finite.
+
+    Source: arXiv:2511.21056v1, abstract ("unfiltered direct mixing"); theory.md, C04.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.ones((2, 1)), np.array([0.0, 2.0])         # validation says 0, the mean target is 1
+    >>> problem = bdt.Problem(bdt.Ridge(mu=0.0), train=(X, y), val=(X[:1], y[:1]))
+    >>> [bdt.learn_weights(problem, DirectMixing(lam)).theta.round(3).tolist() for lam in (0.0, 1.0)]
+    [[0.0], [0.5]]
     """
 
     ratio: float
@@ -47,7 +59,15 @@ class DirectMixing:
 
 @dataclass(frozen=True)
 class ValidationOnly:
-    """The model trained on the validation data alone: direct mixing at ratio 0."""
+    """The model trained on the validation data alone: direct mixing at ratio 0.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> problem = bdt.Problem(bdt.Ridge(0.0), ([[1.0]], [5.0]), val=([[1.0]], [2.0]))
+    >>> bdt.learn_weights(problem, ValidationOnly()).theta.round(9).tolist()
+    [2.0]
+    """
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
@@ -69,6 +89,15 @@ class Uniform:
     Parameters
     ----------
     eps : relative tolerance of a certificate.
+
+    Raises ValueError for an eps that is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> problem = bdt.Problem(bdt.Ridge(1.0), ([[1.0]] * 4, [2.0] * 4), val=([[1.0]], [2.0]))
+    >>> bdt.learn_weights(problem, Uniform()).weights.tolist()
+    [0.25, 0.25, 0.25, 0.25]
     """
 
     eps: float = 1e-6
@@ -111,7 +140,7 @@ def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | 
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=test_loss(problem, fit.theta),
+        test_loss=loss_on_test(problem, fit.theta),
         status=Status.STATIONARY if fit.converged else Status.DIVERGED,
         history=trace.history(),
         method=as_text(method),

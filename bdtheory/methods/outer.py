@@ -98,6 +98,7 @@ def minimise_weights(
     the user's callback asks to, and FloatingPointError for a non-finite value.
     """
     latest: dict[bytes, tuple[Array, float]] = {}
+    unit: list[float] = []  # the first value: below 1 the `ftol` of L-BFGS-B is absolute
 
     def fun(z: np.ndarray) -> tuple[float, np.ndarray]:
         at = drop_negligible(coordinates.masses(z))  # as it would be reported; no denormals either
@@ -107,7 +108,8 @@ def minimise_weights(
         if not (math.isfinite(value) and np.all(np.isfinite(g))):
             raise FloatingPointError(f"the objective is {value}, or its gradient is not finite")
         latest[z.tobytes()] = (w, val_loss)
-        return value, coordinates.pull_back(z, at, g)
+        unit.append(abs(value) or 1.0)
+        return value / unit[0], coordinates.pull_back(z, at, g / unit[0])
 
     def step(intermediate_result: Any) -> None:
         w, val_loss = latest[intermediate_result.x.tobytes()]

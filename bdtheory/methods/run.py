@@ -105,7 +105,7 @@ def finish(
         weights=w,
         theta=fit.theta,
         val_loss=val_loss,
-        test_loss=test_loss(problem, fit.theta),
+        test_loss=loss_on_test(problem, fit.theta),
         status=status,
         history=trace.history(),
         method=as_text(method),
@@ -114,7 +114,7 @@ def finish(
     )
 
 
-def test_loss(problem: Problem, theta: Any) -> float | None:
+def loss_on_test(problem: Problem, theta: Any) -> float | None:
     """Mean loss on the test data, None without."""
     return None if problem.test is None else mean_loss(problem, theta, problem.test)
 
