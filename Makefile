@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test figures lint bench bench-env clean
+.PHONY: setup verify test figures docs lint bench bench-env clean
 
 setup: .venv/ready
 
@@ -16,7 +16,7 @@ setup: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[sklearn,cluster,test,dev]"
+		-e ".[sklearn,cluster,lab,browser,test,dev]"
 	touch $@
 
 verify: .venv/ready  ## all figures, the digits, all claims; report at build/report/index.html
@@ -28,6 +28,16 @@ test: .venv/ready  ## all tests, in two processes
 
 figures: .venv/ready  ## build/figures
 	$(BIN)/python -m figures --out build/figures
+
+docs: .venv/docs-ready  ## build/docs/index.html; warnings are errors, links inside are checked
+	rm -rf build/docs
+	$(BIN)/python -m sphinx -W --keep-going -n -E -q -d build/doctrees docs build/docs
+	$(BIN)/python docs/_ext/links.py build/docs
+
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e ".[docs]"
+	touch $@
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -56,5 +66,5 @@ PEER_PIP := .bench-env/bin/python -m pip install --quiet --disable-pip-version-c
 	touch $@
 
 clean:
-	rm -rf .venv .bench-env build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .bench-env build docs/gallery dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,10 +37,10 @@ class Generation:
 
     Parameters
     ----------
-    share : of the questions that a round regenerates, in (0, 1].
+    share : the share of the questions that a round regenerates, in (0, 1].
     lowest : whether those of lowest weight (True) or random ones (False).
     responses : how many for each question.
-    temperature : > 0 of the samples; None gives the most likely responses.
+    temperature : > 0 of the samples, dimensionless; None gives the most likely responses.
     offline : mass of the offline pairs in [0, 1), which keep their weights in proportion; None is
         1 - share. 0 leaves them out: online only.
     level : whose weights a learned selector moves: "response", "question", or "both" together.
@@ -48,6 +48,11 @@ class Generation:
     max_new, end : most tokens of a response, and the token that ends one; for token models.
 
     Raises ValueError for values out of range.
+
+    Examples
+    --------
+    >>> Generation(share=0.25, responses=2).settings()
+    {'temperature': 1.0}
     """
 
     share: float = 0.5

@@ -23,6 +23,11 @@ class Status(enum.Enum):
     STATIONARY: the outer first-order condition holds to the method's tolerance.
     MAX_ITERATIONS: the budget ended first, or no further descent could be found before that.
     DIVERGED: a loss or gradient was not finite, or the lower level has no minimiser.
+
+    Examples
+    --------
+    >>> Status("certified").name
+    'CERTIFIED'
     """
 
     CERTIFIED = "certified"
@@ -40,7 +45,8 @@ class Selection:
     weights : (N,), non-negative, sum 1.
     theta : parameters of the reported model, (p,), (p, K) or a dict of tensors; the exact re-fit
         theta(w) for weight-learning methods, the trained theta for models that are trained.
-    val_loss, test_loss : unpenalised mean losses at `theta`, floats; `test_loss` None without data.
+    val_loss, test_loss : unpenalised mean losses at `theta`, floats, in units of the loss (nats, or
+        squared targets); `test_loss` None without data.
     status : a `Status`.
     history : dict of equal-length arrays `iteration`, `seconds` (CPU), `val_loss` (re-fitted);
         for models that are trained also `train_loss` (F_w, running) and `ess`.

@@ -3,9 +3,7 @@
 `check_method(method)` draws problems and checks what any weight-learning method must satisfy, each
 invariant by its name (`INVARIANTS`), in the manner of scikit-learn's `check_estimator`. A failure
 names the invariant and shows the smallest problem that Hypothesis could find. `problems` and
-`exact_problems` are the strategies, to use in tests of your own.
-
-Needs Hypothesis, and imports it on use only: `pip install hypothesis`.
+`exact_problems` are the strategies, to use in tests of your own. Needs Hypothesis, on use only.
 """
 
 from __future__ import annotations
@@ -75,9 +73,11 @@ def exact_problems(
 ) -> SearchStrategy[Problem]:
     """Squared-loss problems with mu = 0 in which each keyword drops one assumption of the theory.
 
-    The instances of `tasks.linear`, which says what drops what (and what excludes what, with a
-    ValueError), in small sizes: m = 1 and N = 2 among them, N < p; also with a duplicated column or
-    a zero feature, which leave all five assumptions as they are.
+    A1, A2, A3, A4, A5 : whether it is kept. The instances of `tasks.linear`, which says what drops
+    what (theory.md) and what excludes what (a ValueError), in small sizes: m = 1 and N = 2 among
+    them, N < p; also a duplicated column or a zero feature, which change no assumption.
+
+    >>> exact_problems(A4=False).validate()  # for use see `problems`
     """
     st = _hypothesis().strategies
     kept = {"A1": A1, "A2": A2, "A3": A3, "A4": A4, "A5": A5}
@@ -321,7 +321,7 @@ def _smallest_failure(
 
 
 def as_code(problem: Problem) -> str:
-    """The problem as an expression that makes it again, with `Problem`, `Ridge` and `Logistic`.
+    """The `problem` as an expression that makes it again, with `Problem`, `Ridge` and `Logistic`.
 
     Examples
     --------

@@ -9,8 +9,7 @@ of l_i and of L_val (v1r: the definition as reported for v1). The losses count w
 | binary | z~_j.theta >= 1 for all j, z_i.theta >= 1 | -z_i = sum_j a_j z~_j, a >= 0 (Farkas) |
 | multinomial | all margins >= 1, validation and own | the same for sum_k b_k z_ik, b >= 0, b != 0 |
 
-(theory.md, "Deciding usefulness".) A row x_i = 0 breaks A1. These rules call it useless (a = 0), in
-the linear case only if y_i != 0; its loss is constant, so any weight on it is harmless.
+A row x_i = 0 breaks A1: useless (a = 0; linear: if y_i != 0), but harmless, its loss is constant.
 """
 
 from __future__ import annotations
@@ -78,6 +77,8 @@ class Joint:
 def usefulness(problem: Problem, *, tol: float = 1e-9) -> Usefulness:
     """Every training sample decided, useful (S_i meets S_val) or not, with a verified certificate.
 
+    Source: theory.md, "Deciding usefulness"; the definition as reported of arXiv:2511.21056v1.
+
     Parameters
     ----------
     problem : with `Ridge` (any mu) or `Logistic` (any mu; strictly separable validation data).
@@ -111,8 +112,8 @@ def usefulness(problem: Problem, *, tol: float = 1e-9) -> Usefulness:
 def jointly_useful(problem: Problem, rows: Any, *, tol: float = 1e-9) -> Joint:
     """Whether one model fits all of these samples and the validation data: the S_i and S_val meet.
 
-    Useful samples need not be jointly useful. `rows` are sample numbers 0..N-1 or a mask (N,) of
-    bool; no rows at all are jointly useful. Raises ValueError for other rows, and as `usefulness`.
+    `rows` are sample numbers 0..N-1 or a mask (N,); none at all are jointly useful (theory.md).
+    `problem`, `tol` (relative) and what is raised as for `usefulness`; ValueError for other rows.
 
     Examples
     --------
@@ -129,9 +130,9 @@ def jointly_useful(problem: Problem, rows: Any, *, tol: float = 1e-9) -> Joint:
 def coverage(problem: Problem, theta: Any, eps: float = 1e-3, *, useful: Any = None) -> float:
     """The share of useful samples that theta fits, l_i(theta) <= eps (C05): a number in [0, 1].
 
-    theta : (p,) or (p, K), finite. eps : >= 0, in units of the loss. useful : mask (N,) of bool,
-    `usefulness(problem).useful` where absent; with it any model will do that has `losses`.
-    Raises ValueError where no sample is useful or an argument is none of these.
+    theta : (p,) or (p, K). eps : >= 0, in units of the loss. useful : mask (N,) of bool, that of
+    `usefulness` where absent; with it any model of the `problem` will do that has `losses`. Raises
+    ValueError where no sample is useful or an argument is none of these.
 
     Examples
     --------
@@ -159,10 +160,9 @@ def maximum_entropy_weights(problem: Problem, *, tol: float = 1e-9) -> Array:
 
     Under A2 and A3 weights are optimal exactly when their support is jointly useful, and log |J| is
     the most entropy on a support J. That is U, all useful samples, where U is jointly useful. Else
-    all sets are searched, if |U| <= 16: the problem is NP-hard. Ties: the earliest samples.
-
-    Returns w (N,), sum 1, in the array library, dtype and device of the data. Raises ValueError
-    where no sample is useful or the search is too long, and as `usefulness`.
+    all sets are searched, if |U| <= 16: the problem is NP-hard. Ties: the earliest samples. w (N,),
+    sum 1, is an array like the data. `problem` and `tol` (relative) as for `usefulness`. Raises
+    what it does, and ValueError if none is useful or the search too long.
 
     Examples
     --------

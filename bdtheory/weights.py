@@ -47,7 +47,8 @@ def sigmoid(omega: Array, groups: Array | None = None) -> Array:
     """Weights w_i = s(omega_i) / sum_j s(omega_j) with s the logistic function, on the simplex.
 
     A sample's raw score s(omega_i) does not depend on the other logits, so keeping one sample
-    costs another one nothing until the scores are normalised. Arguments as for `softmax`.
+    costs another one nothing until the scores are normalised. `omega` and `groups` as for
+    `softmax`, (N,) or with `groups` (G,) and (N,); w (N,) comes out.
 
     Examples
     --------
@@ -61,7 +62,17 @@ def sigmoid(omega: Array, groups: Array | None = None) -> Array:
 
 
 def spread(v: Array, groups: Array | None) -> Array:
-    """Each group's mass v_g (G,) split evenly among its samples: w_i = v_g(i) / n_g(i), (N,)."""
+    """Each group's mass v_g split evenly among its samples: w_i = v_g(i) / n_g(i), (N,).
+
+    v : masses (G,), dimensionless. groups : codes 0..G-1 (N,); None returns v itself. Raises
+    ValueError where a group has no sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> spread(np.array([0.5, 0.5]), np.array([0, 0, 1])).tolist()
+    [0.25, 0.25, 0.5]
+    """
     if groups is None:
         return v
     xp = array_namespace(v)
@@ -79,7 +90,14 @@ def spread(v: Array, groups: Array | None) -> Array:
 def gather(g: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """Gradient for group masses v from the gradient for samples: dL/dv_g = mean of g over group g.
 
-    The transpose of `spread`. g: (N,) NumPy; returns (G,), or g itself without groups.
+    The transpose of `spread`. g : (N,) NumPy, in units of the loss. groups : codes 0..G-1 (N,), or
+    None. Returns (G,), or g itself without groups.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gather(np.array([1.0, 3.0, 5.0]), np.array([0, 0, 1])).tolist()
+    [2.0, 5.0]
     """
     if groups is None:
         return g
@@ -88,6 +106,8 @@ def gather(g: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
 
 def drop_negligible(w: Array, floor: float = NEGLIGIBLE) -> Array:
     """Weights with everything below floor * max(w) set to exactly 0, renormalised to sum 1.
+
+    w : (N,), non-negative. floor : a share of the largest weight, dimensionless.
 
     Examples
     --------
@@ -102,6 +122,8 @@ def drop_negligible(w: Array, floor: float = NEGLIGIBLE) -> Array:
 
 def top_k(w: Array, k: int) -> Array:
     """Uniform weights on the k samples of largest weight (ties: the earlier sample), 0 elsewhere.
+
+    w : (N,). k : how many, 1 to N. Raises ValueError for another k.
 
     Examples
     --------
@@ -120,7 +142,7 @@ def top_k(w: Array, k: int) -> Array:
 def effective_sample_size(w: Array) -> float:
     """The number of equally weighted samples with the same sum of squares, (sum w)^2 / sum w^2.
 
-    Between 1 (one sample has everything) and N (uniform), a number of samples.
+    Between 1 (one sample has everything) and N (uniform), a number of samples. w : (N,), >= 0.
 
     Examples
     --------
@@ -136,7 +158,7 @@ def effective_sample_size(w: Array) -> float:
 def entropy(w: Array) -> float:
     """Shannon entropy -sum w_i log w_i of weights that sum to 1, in nats; 0 log 0 = 0.
 
-    exp(entropy) is the effective number of samples in the sense of C11.
+    exp(entropy) is the effective number of samples in the sense of C11. w : (N,), sum 1.
 
     Examples
     --------
@@ -152,7 +174,7 @@ def entropy(w: Array) -> float:
 def auc(w: np.ndarray, clean: np.ndarray) -> float:
     """Probability that a clean sample outweighs a bad one, ties counting one half.
 
-    The area under the ROC curve of the weights as a detector of `clean` (N,) bool; nan
+    The area under the ROC curve of the weights `w` (N,) as a detector of `clean` (N,) bool; nan
     where all samples are clean, or none is.
 
     Examples

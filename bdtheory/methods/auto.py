@@ -57,7 +57,7 @@ class Auto:
         is that theta (`inverse_weights`); at mu = 0 of the closed-form weights.
 
     Warns `OverfitWarning` where the validation loss is no estimate of the test loss, or where the
-    training data did not help.
+    training data did not help. Raises ValueError for values out of range.
 
     Examples
     --------

@@ -38,9 +38,21 @@ class BMO:
         of the latest batches.
     tol : relative tolerance of the first-order condition; see `Implicit`.
     eps : relative tolerance of a certificate.
-    tau, clip, grouped : of generated responses, in `refine`: their weights are importance ratios
-        rho^(1/tau), at most `clip` (None: no limit), and normalised within their question where
-        `grouped`.
+    tau, clip, grouped : of generated responses, in `refine`, dimensionless: their weights are
+        importance ratios rho^(1/tau), at most `clip` (None: no limit), and normalised within their
+        question where `grouped`.
+
+    Raises ValueError for values out of range.
+
+    Source: arXiv:2511.21056v2, abstract (closed-form importance ratios); theory.md, C08.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.ones((3, 1)), np.array([0.0, 0.0, 3.0])                # the last target is wrong
+    >>> problem = bdt.Problem(bdt.Ridge(mu=1e-2), train=(X, y), val=(X[:2], y[:2]))
+    >>> bdt.learn_weights(problem, BMO()).weights.round(6).tolist()
+    [0.5, 0.5, 0.0]
     """
 
     gamma: float = 1.0

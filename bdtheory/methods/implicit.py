@@ -67,6 +67,8 @@ class Implicit:
     tau : strength of the regularisation >= 0, in units of the loss; 0 is none, and tau -> infinity
         gives 1/N to every sample.
 
+    Raises ValueError for values out of range.
+
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt

@@ -33,10 +33,12 @@ class DirectMixing:
     Examples
     --------
     >>> import numpy as np, bdtheory as bdt
-    >>> X, y = np.ones((2, 1)), np.array([0.0, 2.0])         # validation says 0, the mean target is 1
+    >>> X, y = np.ones((2, 1)), np.array([0.0, 2.0])       # validation says 0, the mean target is 1
     >>> problem = bdt.Problem(bdt.Ridge(mu=0.0), train=(X, y), val=(X[:1], y[:1]))
-    >>> [bdt.learn_weights(problem, DirectMixing(lam)).theta.round(3).tolist() for lam in (0.0, 1.0)]
-    [[0.0], [0.5]]
+    >>> for lam in (0.0, 1.0):
+    ...     print(bdt.learn_weights(problem, DirectMixing(lam)).theta.round(3).tolist())
+    [0.0]
+    [0.5]
     """
 
     ratio: float

@@ -40,6 +40,16 @@ class Penalty:
     max_iterations : outer steps for each value of gamma.
     tol : relative tolerance of the first-order condition; see `Implicit`.
     eps : relative tolerance of a certificate.
+
+    Raises ValueError for values out of range.
+
+    Examples
+    --------
+    >>> import numpy as np, bdtheory as bdt
+    >>> X, y = np.ones((3, 1)), np.array([0.0, 0.0, 3.0])                # the last target is wrong
+    >>> problem = bdt.Problem(bdt.Ridge(mu=1e-2), train=(X, y), val=(X[:2], y[:2]))
+    >>> bool(bdt.learn_weights(problem, Penalty()).weights[2] < 1e-4)
+    True
     """
 
     gamma: float | None = None

@@ -72,6 +72,8 @@ class OneLayerTransformer:
 
     Raises ValueError for sizes that are not such whole numbers.
 
+    Source: theory.md, "One-layer transformer"; C07 is about it.
+
     Examples
     --------
     >>> import numpy as np

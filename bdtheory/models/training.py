@@ -23,14 +23,17 @@ class Training:
     steps : optimiser steps.
     batch_size : training samples per step; None takes all of them, in order, without randomness.
     val_batch_size : validation samples per step; None takes all of them.
-    learning_rate : of AdamW for theta, the largest of the schedule: linear warm-up over a twentieth
-        of the steps, then a cosine down to a tenth.
+    learning_rate : of AdamW for theta, in units of theta; the largest of the schedule: linear
+        warm-up over a twentieth of the steps, then a cosine down to a tenth.
     weight_decay : of AdamW, per unit of learning rate.
-    clip : the largest norm of the gradient of theta; longer ones are scaled down to it.
+    clip : the largest norm of the gradient of theta, in units of the loss over those of theta;
+        longer ones are scaled down to it.
     accumulate : a batch is computed in this many parts, to save memory; the result is the same.
-    selector_rate : step of the selector's mirror descent, in logits per nat of loss (`Penalty`).
+    selector_rate : step of the selector's mirror descent, in units of logits per nat (`Penalty`).
     evaluations : how often, evenly spread, the validation loss is measured on all validation data.
     progress : whether each evaluation writes a line to standard error.
+
+    Raises ValueError for values out of range.
 
     Examples
     --------

@@ -212,7 +212,12 @@ class _UnixLines:
 def write_csv(path: File, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A .csv file in UTF-8 that is complete or not there: written beside its place, then moved.
 
-    Numbers are written so that reading them gives the same number; None is an empty cell.
+    Parameters
+    ----------
+    path : where the file goes; its folder must exist.
+    header : one name per column.
+    rows : the cells of each row, as many as names. Numbers are written so that reading them gives
+        the same number; None is an empty cell.
 
     Raises
     ------
@@ -220,6 +225,15 @@ def write_csv(path: File, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         path that is not a plain file.
 
     Source: the way of POSIX rename(2), which replaces a file in one step.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_csv(f"{folder}/a.csv", ["x", "label"], [[0.1, "yes"]])
+    ...     print(Path(f"{folder}/a.csv").read_text(), end="")
+    x,label
+    0.1,yes
     """
     place = Path(os.path.realpath(path))
     if not place.parent.is_dir():
