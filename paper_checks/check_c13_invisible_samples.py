@@ -31,7 +31,7 @@ from bdtheory.usefulness import usefulness
 from .claim import Band, Claim, Expect
 from .reference import least_squares, row_and_null_space, squared_loss
 
-CLAIM = Claim("C13", "What validation can't see, BDS can't filter", "here")
+CLAIM = Claim("C13", "What validation can't see, BDS can't filter", "here", figure="unseen")
 TARGETS = (0.0, 1.0, 10.0, 100.0)  # y_i, in units of the other targets
 MU = 0.1  # of the control
 # L_val and the residuals behind it are of order 1; theta is of order 100, and its rounding 1e-12.

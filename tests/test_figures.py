@@ -18,21 +18,26 @@ needs_data = pytest.mark.skipif(
     importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn"
 )
 NAMES = [
+    "closed_form_weights",
     "coverage",
     pytest.param("digits", marks=needs_data),
     "language_weights",
     "mixing_ratio",
     "offline_language",
+    "penalty_rate",
     pytest.param("phase_diagram", marks=needs_data),  # joblib comes with scikit-learn
+    "principle",
     "question_diversity",
     "refined_language",
     "self_refining",
     "transformer_convergence",
     "trap",
+    "unseen",
     "useful_weights",
     "weight_overfitting",
 ]
-EVERY = ["coverage", "digits", "language_weights", "mixing_ratio", "offline_language"]
+EVERY = ["closed_form_weights", "coverage", "digits", "language_weights", "mixing_ratio"]
+EVERY += ["offline_language", "penalty_rate", "principle", "unseen"]
 EVERY += ["phase_diagram", "question_diversity", "refined_language", "self_refining"]
 EVERY += ["transformer_convergence", "trap", "useful_weights", "weight_overfitting"]
 
@@ -114,6 +119,44 @@ TAMPERINGS = [
     ("weight_overfitting", "said", lambda a: a + np.eye(3)[2] * 9, "needed less than half"),
     ("weight_overfitting", "test", lambda a: a[:, :, ::-1], "needed"),
     ("weight_overfitting", "test", lambda a: a * (1 - 0.8 * np.eye(3)[0]), "validation only's"),
+    ("principle", "A2 certified", np.logical_not, "certified: False"),
+    ("principle", "contradictory learned", lambda a: a + 1e-5, "learned weights' re-fit"),
+    ("principle", "A2 distance", lambda a: a + 1e-6, "on jointly useful supports"),
+    ("principle", "A2 distance", lambda a: 0 * a, "on jointly useful supports"),
+    ("principle", "A2 mixing", lambda a: 0 * a, "direct mixing's L_val"),
+    ("principle", "contradictory mixing", lambda a: a[::-1], "direct mixing's L_val"),
+    ("principle", "contradictory limit", lambda a: 1.1 * a, "direct mixing's L_val"),
+    ("principle", "A2 falls", np.logical_not, "no common descent"),
+    ("principle", "contradictory returns", lambda a: a + 1e-3, "missed by up to 1.0e-03"),
+    ("principle", "A2 pareto", np.logical_not, "shares of the plane"),
+    ("principle", "contradictory pareto", lambda a: a & False, "shares of the plane"),
+    ("principle", "contradictory cancelling", lambda a: a[::-1], "useless samples alone"),
+    ("principle", "contradictory cancelled", lambda a: a + 1e-6, "useless samples alone"),
+    ("principle", "A2 cancelled", lambda a: 0 * a, "useless samples alone"),
+    ("penalty_rate", "strength", lambda a: a**1.1, "ridge: slopes -0.9"),
+    ("penalty_rate", "optimistic error", lambda a: a + 1e-3, "optimistic: slopes"),
+    ("penalty_rate", "ridge limit", lambda a: 1.01 * a, "over its limit"),
+    ("penalty_rate", "minimum-norm limit", lambda a: 1.01 * a, "the plateau"),
+    ("penalty_rate", "filtered", lambda a: a - 1e-9, "min P_gamma - L_val"),
+    ("penalty_rate", "uniform", lambda a: 1e-4 * a, "uniform w"),
+    ("penalty_rate", "uniform", lambda a: a[:, ::-1], "uniform w"),
+    ("penalty_rate", "price", lambda a: 1.001 * a, "price: 1"),
+    ("penalty_rate", "dropped", lambda a: 0.999 * a, "dropped: 0.999"),
+    ("penalty_rate", "kept", lambda a: a + 1e-3, "v kept"),
+    ("closed_form_weights", "at_once", lambda a: a - 1e-3, "closed form at once"),
+    ("closed_form_weights", "K", lambda a: a * [1, 1.2, 1], "over the flow's"),
+    ("closed_form_weights", "K", lambda a: a * [1, 1, 0.955], "at delta = 0.001"),
+    ("closed_form_weights", "K_control", lambda a: a + 1, "from delta = 1/2"),
+    ("closed_form_weights", "smin", lambda a: a + 1, "needed 0 to 1"),
+    ("closed_form_weights", "smin", lambda a: a - 1, "needed 0 to 1"),
+    ("closed_form_weights", "smin", lambda a: a * np.append(np.ones(12), 0.97), "of mean l"),
+    ("closed_form_weights", "value", lambda a: a + 1e-6, "from smin_tau"),
+    ("closed_form_weights", "excess", lambda a: 0 * a, "at another w 0"),
+    ("unseen", "val", lambda a: a + np.geomspace(1e-6, 1, 41), "L_val moves with y_0"),
+    ("unseen", "component", lambda a: 1.1 * a, r"less c\^2 / 2 moves"),
+    ("unseen", "minimum norm val", lambda a: 1.01 * a, "minimum norm: curvature"),
+    ("unseen", "ridge val", lambda a: 0 * a, "ridge: curvature"),
+    ("unseen", "visible curvature", lambda a: 2 * a, "visible: curvature"),
     pytest.param("digits", "auc", lambda a: a - 0.1, "AUC", marks=needs_data),
     pytest.param("digits", "val_loss", lambda a: a[:, :, ::-1], "has L_val", marks=needs_data),
 ]
@@ -125,6 +168,15 @@ def test_headline_fails_where_a_number_is_changed(name, key, tamper, message, ar
     numbers[key] = tamper(numbers[key])
     with pytest.raises(AssertionError, match=message):
         load(name).headline(numbers)
+
+
+def test_unseen_asserts_that_the_component_moves(arrays):
+    numbers = arrays("unseen")
+    c = numbers["component"]
+    numbers["component"] = 0.01 * c
+    numbers["test"] = numbers["test"] - c**2 / 2 + (0.01 * c) ** 2 / 2
+    with pytest.raises(AssertionError, match="component moves by"):
+        load("unseen").headline(numbers)
 
 
 def test_coverage_means_the_useful_samples(arrays):
