@@ -1,10 +1,11 @@
-# %% [markdown]
-# # When learned weights fit the validation data too well
-#
-# 1,000 training samples, 40% of them with the wrong label, and 60 trusted validation samples.
-# Weights are learned so that the validation loss falls. What is it worth on new data? (C14)
+"""
+When learned weights fit the validation data too well
+=====================================================
 
-# %%
+In example 5 learned weights helped on new data. Here there are only 60 validation samples for 1,000
+training samples, 40% of them with the wrong label. What is a small validation loss worth? (C14)
+"""
+
 import warnings
 
 import numpy as np
@@ -17,11 +18,9 @@ from bdtheory.tasks import label_noise
 task = label_noise(0, N=1000, p=20, m=60, corrupt=0.4)
 problem = task.problem()
 
-# %% [markdown]
+# %%
 # With so many samples some weights make the fit of the validation data itself optimal. So the
 # validation loss of bilevel selection can hardly be told from that of validation only.
-
-# %%
 alone = bdt.learn_weights(problem, bdt.ValidationOnly())
 learned = bdt.learn_weights(problem, bdt.Implicit())
 for name, fit in (("validation only", alone), ("Implicit", learned)):
@@ -29,27 +28,48 @@ for name, fit in (("validation only", alone), ("Implicit", learned)):
 # validation only  L_val 0.19   on new data 1.0
 # Implicit         L_val 0.17   on new data 2.4
 
-# %% [markdown]
-# Learned weights promise more than they keep. `Auto()` judges each temperature, and each ratio of
+# %%
+# Learned weights promise more than they keep. ``Auto()`` judges each temperature, and each ratio of
 # training to validation data, on validation samples that had no part in it. It warns where the
 # validation loss is no estimate of the loss on new data.
-
-# %%
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always", OverfitWarning)
     chosen = bdt.learn_weights(problem)  # the method defaults to Auto()
 estimate, error = chosen.crossfit["loss"], chosen.crossfit["standard_error"]
 print(f"Auto             L_val {chosen.val_loss:.2f}   on new data {chosen.test_loss:.1f}")
-print(f"cross-fitted     {estimate:.2f} +- {error:.2f}, {len(caught)} warning")
 # Auto             L_val 0.40   on new data 0.5
+print(f"cross-fitted     {estimate:.2f} +- {error:.2f}, {len(caught)} warning")
 # cross-fitted     0.56 +- 0.05, 1 warning
 
-# %% [markdown]
+# %%
 # The reference: a fit to validation data and to the samples whose labels are right, which nobody
 # knows outside of an example.
-
-# %%
 kept = np.concatenate([np.asarray(task.clean), np.ones(problem.m)]) / problem.m
 theta = fit_weighted(problem, kept, problem.joined()).theta
 print(f"knowing labels   on new data {mean_loss(problem, theta, problem.test):.1f}")
 # knowing labels   on new data 0.4
+
+# %%
+# Exercises
+# ---------
+# 1. Raise the ridge to mu = 0.1. How far apart are the two losses of ``Implicit`` then?
+# 2. Take ten times as many validation samples instead. And now?
+# 3. Equal weights did not see the validation data. How far apart are their two losses?
+
+# %%
+# Solution 1.
+strong = label_noise(0, N=1000, p=20, m=60, corrupt=0.4, mu=0.1).problem()
+fit = bdt.learn_weights(strong, bdt.Implicit())
+print(f"L_val {fit.val_loss:.1f}   on new data {fit.test_loss:.1f}")
+# L_val 0.3   on new data 0.5
+# %%
+# Solution 2.
+large = label_noise(0, N=1000, p=20, m=600, corrupt=0.4).problem()
+fit = bdt.learn_weights(large, bdt.Implicit())
+print(f"L_val {fit.val_loss:.1f}   on new data {fit.test_loss:.1f}")
+# L_val 0.3   on new data 0.4
+# %%
+# Solution 3.
+fit = bdt.learn_weights(problem, bdt.Uniform())
+print(f"L_val {fit.val_loss:.2f}   on new data {fit.test_loss:.2f}")
+# L_val 0.66   on new data 0.64
