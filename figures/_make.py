@@ -15,32 +15,32 @@ from threadpoolctl import threadpool_limits
 
 from . import style
 
-# These share trained models, which a process keeps; the longest first.
-TOGETHER = ("offline_language", "refined_language", "language_weights")
+# These use two processes of their own; the language figures share trained models besides.
+IN_TWO = ("digits", "phase_diagram", "question_diversity", "self_refining")
+IN_TWO += ("offline_language", "refined_language", "language_weights")
 
 
 def make_all(names: Sequence[str], out: Path, quick: bool, jobs: int) -> bool:
-    """Make these figures in so many processes at most; whether all of them were made."""
-    groups = _groups(names)
-    outs, quicks = [out] * len(groups), [quick] * len(groups)
-    if min(jobs, len(groups)) == 1:
-        return all(list(map(_make_group, groups, outs, quicks)))
-    with ProcessPoolExecutor(min(jobs, len(groups)), mp_context=get_context("spawn")) as pool:
-        return all(list(pool.map(_make_group, groups, outs, quicks)))
+    """Make these figures, so many at a time; whether all of them were made.
 
-
-def _groups(names: Sequence[str]) -> list[list[str]]:
-    """Figures by the process that makes them."""
-    together = [name for name in TOGETHER if name in names]
-    alone = [[name] for name in dict.fromkeys(names) if name not in TOGETHER]
-    return [together, *alone] if together else alone
-
-
-def _make_group(names: Sequence[str], out: Path, quick: bool) -> bool:
-    """With one thread: the problems are small, and sums keep their order."""
-    with threadpool_limits(1):
-        made = [make(name, out, quick) for name in names]
+    Those that use two processes themselves come last, one after the other, in this process.
+    """
+    together = [name for name in dict.fromkeys(names) if name not in IN_TWO]
+    made, jobs = [], min(jobs, len(together))
+    if jobs > 1:
+        many = len(together)
+        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+            made += pool.map(_make_alone, together, [out] * many, [quick] * many)
+        together = []
+    made += [_make_alone(name, out, quick) for name in together]
+    made += [_make_alone(name, out, quick) for name in IN_TWO if name in names]
     return all(made)
+
+
+def _make_alone(name: str, out: Path, quick: bool) -> bool:
+    """`make` with one thread: the problems are small, and sums keep their order."""
+    with threadpool_limits(1):
+        return make(name, out, quick)
 
 
 def make(name: str, out: Path, quick: bool) -> bool:
