@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from . import style
 
-# These use two processes of their own; the language figures share trained models besides.
+# These use two processes of their own unless quick; the language figures share trained models then.
 IN_TWO = ("digits", "phase_diagram", "question_diversity", "self_refining")
 IN_TWO += ("offline_language", "refined_language", "language_weights")
 
@@ -25,15 +25,15 @@ def make_all(names: Sequence[str], out: Path, quick: bool, jobs: int) -> bool:
 
     Those that use two processes themselves come last, one after the other, in this process.
     """
-    together = [name for name in dict.fromkeys(names) if name not in IN_TWO]
+    last = [] if quick else [name for name in IN_TWO if name in names]
+    together = [name for name in dict.fromkeys(names) if name not in last]
     made, jobs = [], min(jobs, len(together))
     if jobs > 1:
         many = len(together)
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
             made += pool.map(_make_alone, together, [out] * many, [quick] * many)
         together = []
-    made += [_make_alone(name, out, quick) for name in together]
-    made += [_make_alone(name, out, quick) for name in IN_TWO if name in names]
+    made += [_make_alone(name, out, quick) for name in (*together, *last)]
     return all(made)
 
 

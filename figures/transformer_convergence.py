@@ -52,7 +52,7 @@ def instance() -> tuple[Sequences, np.ndarray, np.ndarray, np.ndarray]:
 
 def compute(quick: bool) -> dict[str, np.ndarray]:
     """`time` (T,), steps; `loss` and `mass` (2, starts, T) of BDS and mixing; `level`, `step`."""
-    starts, steps, h = (6, 20_000, 1.0) if quick else (20, 25_000, 1.0)
+    starts, steps, h = (2, 20_000, 1.0) if quick else (20, 25_000, 1.0)
     data, v, train, bad = instance()
     first = [MODEL.initial_theta(seed) for seed in range(starts)] * 2
     theta = {key: np.stack([one[key].numpy() for one in first]) for key in first[0]}

@@ -108,7 +108,7 @@ TAMPERINGS = [
     ("self_refining", "walk", lambda a: 9 * a, "standard errors off"),
     ("refined_language", "quality questions", lambda a: 0 * a, "quality: effective number .* 0 to"),
     ("refined_language", "safety questions", lambda a: 9 * a, "safety: effective number"),
-    ("transformer_convergence", "loss", lambda a: np.maximum(a, 2e-3), "0 of 6 starts arrive"),
+    ("transformer_convergence", "loss", lambda a: np.maximum(a, 2e-3), "0 of 2 starts arrive"),
     ("transformer_convergence", "loss", lambda a: a**1.5, "slopes -1.[56]"),
     ("transformer_convergence", "loss", lambda a: a * [[[1.0]], [[0.5]]], "direct mixing ends"),
     ("transformer_convergence", "mass", lambda a: a + 2e-3, "on contradictions"),
