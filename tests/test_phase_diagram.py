@@ -63,7 +63,7 @@ def test_a_dask_cluster_gives_the_same_arrays(figure, arrays):
 def test_headline_holds_and_two_drawings_have_the_same_bytes(figure, arrays, tmp_path):
     figure.headline(arrays)
     save = figure.style.save
-    paths = [save(figure.draw(arrays), tmp_path / run, "phase_diagram") for run in "ab"]
+    paths = [save(figure.draw, arrays, tmp_path / run, "phase_diagram") for run in "ab"]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[0].with_suffix(".png").read_bytes() == paths[1].with_suffix(".png").read_bytes()
 
