@@ -52,6 +52,7 @@ bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.bilevel
 	$(BIN)/python -m benchmarks.generalisation
 	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m benchmarks.explorer
 
 bench-env: .bench-env/ready  ## other libraries, for benchmarks.bilevel, in an environment of theirs
 
