@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import argparse
 import json
 import re
 import sys
@@ -73,7 +74,9 @@ def stale() -> list[str]:
 
 def main() -> int:
     """Write the notebooks, or with --check name those that differ; the exit status."""
-    if sys.argv[1:] == ["--check"]:
+    parser = argparse.ArgumentParser(description="Write the examples as notebooks.")
+    parser.add_argument("--check", action="store_true", help="name those that differ; status 1")
+    if parser.parse_args().check:
         for name in stale():
             print(f"{name} is not what its script gives; try python examples/notebooks.py")
         return int(bool(stale()))

@@ -41,6 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Write the Explorer as one HTML file.")
     parser.add_argument("--out", type=Path, default=HERE.parent / "explorer.html")
     args = parser.parse_args()
+    if not args.out.parent.is_dir():
+        parser.error(f"got --out {args.out}; needed a folder that is there; try --out explorer.html")
     args.out.write_text(page(), encoding="utf-8")
 
 
