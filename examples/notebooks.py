@@ -7,9 +7,9 @@ titles, ``:math:``, ``.. math::`` and double backticks. No outputs, no random id
 
 from __future__ import annotations
 
+import argparse
 import ast
 import itertools
-import argparse
 import json
 import re
 import sys

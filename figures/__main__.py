@@ -30,7 +30,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "sentence that it is drawn for, and only then draws. Two runs give identical files.",
         epilog="figures:\n"
         + "\n".join(f"  {name:15s} {_title(name)}" for name in known())
-        + "\n\nexamples:\n  python -m figures --quick\n  python -m figures coverage --out build/one",
+        + "\n\nexamples:\n  python -m figures --quick\n  python -m figures coverage --out build",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="figures to make (default: all)")

@@ -608,3 +608,12 @@ def test_tensors_that_require_gradients_give_plain_results():
     y = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
     problem = bdt.Problem(bdt.Ridge(1e-2), train=(X, y), val=(X, y))
     assert not bdt.learn_weights(problem, bdt.Uniform()).theta.requires_grad
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e6, 1e12])
+def test_a_singular_system_is_solved_in_any_units_of_one_entry(unit):
+    H = np.array([[unit**2, unit, 0.0], [unit, 3.0, 2.0], [0.0, 2.0, 2.0]])  # rank 2
+    x = np.array([2.0 / unit, -1.0, 3.0])
+    solution = linalg._solve_semidefinite(H)(H @ x)
+    np.testing.assert_allclose(H @ solution, H @ x, rtol=1e-8)
+    assert np.linalg.matrix_rank(H / np.outer([unit, 1, 1], [unit, 1, 1])) == 2

@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parent / "explorer.html")
     args = parser.parse_args()
     if not args.out.parent.is_dir():
-        parser.error(f"got --out {args.out}; needed a folder that is there; try --out explorer.html")
+        parser.error(f"got --out {args.out}; needed a folder that exists; try --out a.html")
     args.out.write_text(page(), encoding="utf-8")
 
 
