@@ -1,9 +1,9 @@
 """
-Ridge regression in closed form
-===============================
+2. Ridge regression in closed form
+==================================
 
 In example 1 a weighted mean was the whole model. Here the model has several parameters and a ridge,
-and the best fit is still one formula. Its ridge decides from which size on a weight matters.
+and the best fit is still one formula. Its ridge decides at which sizes a weight matters.
 """
 
 import matplotlib.pyplot as plt
@@ -16,9 +16,10 @@ from bdtheory.tasks import noisy_regression
 # The formula
 # -----------
 # ``noisy_regression`` draws targets from a linear model with :math:`p = 5` (``p``) parameters, and
-# replaces some training targets by noise. The loss is :math:`l_i = (x_i \cdot \theta - y_i)^2 / 2`,
-# and the lower level minimises :math:`F_w(\theta) + (\mu / 2) \|\theta\|^2`, where :math:`\mu`
-# (``mu``) is the ridge. Setting its gradient to zero gives
+# replaces each training target by noise with probability 0.4. The fit to given weights is called
+# the lower level. It minimises :math:`F_w(\theta) + (\mu / 2) \|\theta\|^2` with the losses
+# :math:`l_i = (x_i \cdot \theta - y_i)^2 / 2` and the ridge :math:`\mu` (``mu``). Setting its
+# gradient to zero gives
 #
 # .. math:: \theta(w) = H^{-1} X' W y, \quad H = X' W X + \mu I, \quad W = diag(w).
 #
@@ -37,12 +38,10 @@ def L_val(theta):
 
 
 uniform, known = np.full(40, 1 / 40), clean / clean.sum()
-print(f"{clean.sum()} of 40 targets are clean")
-# 18 of 40 targets are clean
-for name, w in (("all", uniform), ("clean only", known)):
-    print(f"{name:10s} L_val {L_val(theta_of(w)):.4f}")
-# all        L_val 0.0563
-# clean only L_val 0.0063
+for name, w in ((f"all {len(y)}", uniform), (f"{clean.sum()} clean", known)):
+    print(f"{name:8s} L_val {L_val(theta_of(w)):.4f}")
+# all 40   L_val 0.0563
+# 18 clean L_val 0.0063
 
 # %%
 # No weights can do better than the best theta of all: :math:`L_{val}^*` (``L_val*``) is the infimum
@@ -58,7 +57,8 @@ print("same as the package:", bool(np.isclose(value, L_val(theta_of(uniform)), r
 # When does a weight matter?
 # --------------------------
 # One sample alone is fitted to the fraction :math:`w |x|^2 / (w |x|^2 + \mu)` of its target. Far
-# above :math:`\mu / |x|^2` a weight changes almost nothing. At it, half of the target is met.
+# above :math:`\mu / |x|^2` a weight changes almost nothing. At it, half of the target is met. Where
+# samples contradict one another, as the 40 above do, weights matter at every size.
 x, w = X[0], np.geomspace(1e-6, 1, 61)
 force = w * (x @ x)
 figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")

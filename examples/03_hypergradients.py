@@ -1,6 +1,6 @@
 """
-Hypergradients, three ways
-==========================
+3. Hypergradients, three ways
+=============================
 
 Example 2 compared two choices of weights. How does the validation loss answer to a small change of
 each weight? That derivative is the hypergradient. Three ways to compute it agree.

@@ -1,6 +1,6 @@
 """
-Useless samples and their certificates
-======================================
+4. Useless samples and their certificates
+=========================================
 
 In example 3 half of the weight stayed on bad samples. Which samples can deserve weight at all? A
 sample is useful when one model fits it and the validation data. Without a ridge this has an exact
@@ -43,19 +43,19 @@ for i, certificate in enumerate(result.certificates):
 # [ 1. -1.]: theta = [ 0. -1.] fits it and validation: True
 
 # %%
-# Useful samples need not be *jointly* useful: the fourth has no point in common with the others.
+# Samples are *jointly* useful when one model fits all of them and validation. The fourth meets
+# :math:`S_{val}` in another point than the second and the third do. (Code counts rows from 0.)
 print([bool(bdt.jointly_useful(problem, rows)) for rows in ([1, 2], [1, 3], [2, 3])])
 # [True, False, False]
 
 # %%
 # What this means for weights. :math:`S(w)` (``S(w)``) are the minimisers of :math:`F_w`. Where it
 # is more than a point, the one with the least validation loss counts. The learned weights are
-# exactly 0 on the useless sample, and the samples with weight are jointly useful.
+# exactly 0 on the useless sample, and the samples with weight are jointly useful: their lines meet
+# :math:`S_{val}` in one point. (Example 7 explains the method, ``BMO``.)
 fit = bdt.learn_weights(problem, bdt.BMO())
 print(f"w {fit.weights.round(3)}  theta {fit.theta.round(3) + 0.0}  L_val {fit.val_loss:.3f}")
 # w [0.  0.5 0.5 0. ]  theta [0. 1.]  L_val 0.000
-
-# The lines of the samples with weight meet S_val in one point.
 figure, ax = plt.subplots(figsize=(4.5, 4), layout="constrained")
 ax.axvline(0, color="k", lw=3, label="$S_{val}$")
 ax.axvline(3, color="tab:red", ls="--", label="$S_1$, useless")

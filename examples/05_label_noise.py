@@ -1,12 +1,10 @@
 """
-Logistic regression with wrong labels
-=====================================
+5. Logistic regression with wrong labels
+========================================
 
 Example 4 decided usefulness for the squared loss. Labels need the logistic loss, which is never 0.
 Here is its certificate, and then a task on which 40% of the training labels are wrong.
 """
-
-from math import log
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,9 +19,10 @@ from bdtheory.weights import auc
 # %%
 # Labels are 1 and -1. With :math:`z_i = y_i x_i` (``z_i``) for a training row the loss is
 # :math:`l_i = \log(1 + \exp(-z_i \cdot \theta))`, and :math:`\tilde z_j` (``z~_j``) is the same for
-# a validation row. Sample i is useless exactly when :math:`-z_i = \sum_j a_j \tilde z_j` with all
-# :math:`a_j \ge 0`: whoever fits validation better fits sample i worse. Here the second and the
-# third training row contradict each other, and the certificate tells which one is wrong.
+# a validation row. Where some theta puts every validation row on its right side, sample i is
+# useless exactly when :math:`-z_i = \sum_j a_j \tilde z_j` with all :math:`a_j \ge 0`: whoever fits
+# validation better fits sample i worse. Here the second and the third training row contradict each
+# other, and the certificate tells which one validation contradicts.
 X, y = np.array([[1.0, -1.0], [1.0, 2.0], [1.0, 2.0]]), np.array([1.0, 1.0, -1.0])
 problem = bdt.Problem(bdt.Logistic(mu=1e-3), (X, y), val=(np.eye(2), np.ones(2)))
 result = bdt.usefulness(problem)
@@ -33,12 +32,12 @@ print(result.useful, a)
 
 # %%
 # So :math:`l_3 \ge -z_3 \cdot \theta = \theta_1 + 2 \theta_2`. Weighted losses at theta(w) sum to
-# at most log 2. So :math:`w_3 \le \log 2 / (\theta_1 + 2 \theta_2)`: to fit validation better, the
-# weight of sample 3 must go to 0.
+# at most log 2, their sum at theta = 0. So :math:`w_3 \le \log 2 / (\theta_1 + 2 \theta_2)`: to fit
+# validation better, the weight of sample 3 must go to 0.
 for w_3 in (0.1, 0.01, 0.001):
     theta = refit(problem, np.array([0.5, 0.5 - w_3, w_3])).theta
     L_val = mean_loss(problem, theta, problem.val)
-    print(f"w_3 {w_3:<5}  L_val {L_val:.2f}  bound {log(2) / (theta @ [1, 2]):.2f}")
+    print(f"w_3 {w_3:<5}  L_val {L_val:.2f}  bound {np.log(2) / (theta @ [1, 2]):.2f}")
 # w_3 0.1    L_val 0.76  bound 0.50
 # w_3 0.01   L_val 0.47  bound 0.18
 # w_3 0.001  L_val 0.33  bound 0.13

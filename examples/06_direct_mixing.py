@@ -1,6 +1,6 @@
 """
-What direct mixing can't do
-===========================
+6. What direct mixing can't do
+==============================
 
 The simplest way to use doubtful data is to mix all of them with the trusted data. How much do
 useless samples (example 4) then harm? For small shares there is a law.
@@ -31,9 +31,9 @@ print(f"least L_val {min(loss.values()):.1e}, at lam = {min(loss, key=loss.__get
 # least L_val 7.5e-08, at lam = 1.0e-04
 
 # %%
-# For small ratios the bias is :math:`\lambda^2 \, g' A^+ g / 2`. There ``A`` is the validation
-# Hessian, the matrix of second derivatives of :math:`L_{val}`, and g is the mean gradient of the
-# training losses at the theta that fits the validation data.
+# For small ratios the bias, :math:`L_{val} - L_{val}^*`, is :math:`\lambda^2 g' A^+ g / 2`. There
+# ``A`` is the validation Hessian, the matrix of second derivatives of :math:`L_{val}`, and g is the
+# mean gradient of the training losses at the theta that fits the validation data.
 A = X_val.T @ X_val / len(y_val)
 g = X.T @ (X @ np.linalg.lstsq(X_val, y_val)[0] - y) / len(y)
 limit = g @ np.linalg.pinv(A) @ g / 2

@@ -1,6 +1,6 @@
 """
-The penalty problem and closed-form weights
-===========================================
+7. The penalty problem and closed-form weights
+==============================================
 
 Example 6 showed a filter that beats every mixing ratio. Here is how to find it without a
 hypergradient: one problem in theta and w together, solved by turns, each turn in closed form.
@@ -17,11 +17,12 @@ from bdtheory.tasks import linear
 #
 # .. math:: P_\gamma(\theta, w) = L_{val}(\theta) + \gamma (F_w(\theta) - v(w))
 #
-# over theta and w. The second term is 0 exactly where theta solves the lower level. Without v(w),
-# and with all weights 1/N, it is direct mixing at :math:`\lambda = \gamma`. For fixed w the best
-# theta solves one linear system. For fixed theta the best w would be one sample. A temperature
-# :math:`\tau` (``tau``) softens that: :math:`w = softmax(-l / \tau)`, with l the ``losses``,
-# minimises :math:`F_w + \tau KL(w, uniform)`.
+# over theta and w. The second term is 0 exactly where theta solves the lower level. Now leave v(w)
+# out: where some sample is useful, the least value stays :math:`L_{val}^*`. With all weights 1/N
+# what is left is direct mixing at :math:`\lambda = \gamma`. For fixed w the best theta solves one
+# linear system. For fixed theta the best w would be one sample. A temperature :math:`\tau`
+# (``tau``) softens that: :math:`w = softmax(-l / \tau)`, with l the ``losses``, minimises
+# :math:`F_w + \tau KL(w, uniform)`.
 task, gamma = linear(0), 1.0
 (X, y), (X_val, y_val), useful = task.train, task.val, np.asarray(task.clean)
 
@@ -44,9 +45,8 @@ for tau, w in list(path.items())[::5]:
 # tau  1.00  on useless samples 0.33  effective samples 13.9
 # tau  0.10  on useless samples 0.10  effective samples 10.5
 # tau  0.01  on useless samples 0.00  effective samples 9.0
-
-# From hot (right) to cold the weights go from direct mixing to a filter that keeps all 9 useful
-# samples.
+# %%
+# From hot (right) to cold: from direct mixing to a filter that keeps all 9 useful samples.
 figure, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 ax.loglog(path.keys(), np.array([*path.values()])[:, useful], "k")
 ax.loglog(path.keys(), np.array([*path.values()])[:, ~useful], "C1--")

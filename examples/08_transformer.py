@@ -1,9 +1,9 @@
 """
-A one-layer transformer
-=======================
+8. A one-layer transformer
+==========================
 
 The models so far were convex. A transformer is not, and nothing about it is solved in closed form.
-The penalty problem of example 7 still works: gradient steps on theta and on the logits, together.
+The penalty problem of example 7 (gamma = 1) still works: gradient steps on theta and on the logits.
 """
 
 from math import log
@@ -16,7 +16,8 @@ import bdtheory as bdt
 # %%
 # A question has three tokens (a, b, q). The answer is a where q = 0 and b where q = 1. Validation
 # has the right answers. In the training data every question with a = 0 has the wrong one. The loss
-# is :math:`l_i = -\log \pi_\theta(y_i | x_i)`, the cross-entropy of the answer.
+# is the cross-entropy, :math:`l_i = -\log \pi_\theta(y_i | x_i)`, where :math:`\pi_\theta` is the
+# probability that the model gives to an answer.
 X = np.array([(a, b, q) for a in range(4) for b in range(4) for q in (0, 1) if a != b])
 rows, wrong = np.arange(24), X[:, 0] == 0
 right, other = X[rows, X[:, 2]], X[rows, 1 - X[:, 2]]

@@ -1,6 +1,6 @@
 """
-Quality and safety with a small GPT
-===================================
+9. Quality and safety with a small GPT
+======================================
 
 Example 8 trained a transformer by hand. Now ``TransformerLM``, a small GPT. Its training data have
 two faults: many answers are random, and harmful questions are answered that should be refused.
@@ -13,7 +13,7 @@ import bdtheory as bdt
 
 # %%
 # Which of three digits is the largest? Token 11 starts a harmless question, token 12 a harmful one.
-# The right response is the digit, or the refusal 13. Token 10 ends a response.
+# The right response is the digit, or the refusal 13. Token 11 ends a question, token 10 a response.
 training = bdt.Training(steps=100, learning_rate=8e-3, selector_rate=2.0)
 model = bdt.TransformerLM(14, 7, 1, width=32, dtype="float64", device="cpu", training=training)
 
@@ -47,7 +47,7 @@ for method, (loss, quality, safety) in zip(methods, table, strict=True):
 # ValidationOnly  loss 0.70  right 0.83  refused 1.00
 # DirectMixing    loss 0.60  right 0.78  refused 0.88
 # Penalty         loss 0.43  right 0.80  refused 0.94
-
+# %%
 # Three draws are few, and no method is best in all columns. On the last draw the weights left the
 # random answers altogether, and the harmful ones in part:
 ((*train, clean, bad), _, test), (_, mixed, learned) = draws[-1], runs[-1]

@@ -1,9 +1,9 @@
 """
-Your own data
-=============
+10. Your own data
+=================
 
-Examples 1 to 9 made their data. Here they come from two files, one with doubtful labels, and a
-small one that was checked. The command line writes a weight for every row.
+Examples 1 to 9 made their data. Here they come from two files: a large one with doubtful labels,
+and a small one that was checked. The command line writes a weight for every row.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from bdtheory.cli import main
 from bdtheory.tasks import write_csv
 
 # %%
-# Six people labelled 50 flowers each, and two of them confuse the kinds. The file does not say who.
+# Six people labelled 50 flowers each. Two of them confuse the kinds, and no column says which two.
 folder, header = Path(tempfile.mkdtemp()), ["x1", "x2", "x3", "x4", "x5", "x6", "kind", "who"]
 result, rng = folder / "result", np.random.default_rng(0)
 
@@ -59,7 +59,7 @@ print(by_person.round(2), np.array_equal(w, fit.weights))
 figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
 ax.bar([f"person {k}" for k in range(1, 7)], by_person)
 ax.set_ylabel("weight")
-
+# %%
 # Did the training file help? Losses on validation rows that had no part in the weights:
 print({name: round(fit.crossfit[name], 2) for name in ("loss", "validation_only")})
 # {'loss': 0.35, 'validation_only': 0.52}

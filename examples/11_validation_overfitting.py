@@ -1,13 +1,15 @@
 """
-When learned weights fit the validation data too well
-=====================================================
+11. When learned weights fit the validation data too well
+=========================================================
 
 In example 5 learned weights helped on new data. Here there are only 60 validation samples for 1,000
-training samples, 40% of them with the wrong label. What is a small validation loss worth? (C14)
+training samples, 40% of them with the wrong label. What is a small validation loss worth? (This is
+claim C14 of the theory.)
 """
 
 import warnings
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import bdtheory as bdt
@@ -19,8 +21,8 @@ task = label_noise(0, N=1000, p=20, m=60, corrupt=0.4)
 problem = task.problem()
 
 # %%
-# With so many samples some weights make the fit of the validation data itself optimal. So the
-# validation loss of bilevel selection can hardly be told from that of validation only.
+# With so many samples there are weights whose fit is nearly that to the validation data alone. So
+# the validation loss of bilevel selection is near that of validation only. On new data it is worse.
 alone = bdt.learn_weights(problem, bdt.ValidationOnly())
 learned = bdt.learn_weights(problem, bdt.Implicit())
 for name, fit in (("validation only", alone), ("Implicit", learned)):
@@ -40,6 +42,12 @@ print(f"Auto             L_val {chosen.val_loss:.2f}   on new data {chosen.test_
 # Auto             L_val 0.40   on new data 0.5
 print(f"cross-fitted     {estimate:.2f} +- {error:.2f}, {len(caught)} warning")
 # cross-fitted     0.56 +- 0.05, 1 warning
+figure, ax = plt.subplots(figsize=(6, 2.4), layout="constrained")
+for name, fit in (("Auto", chosen), ("Implicit", learned), ("validation only", alone)):
+    both = np.array([fit.val_loss, fit.test_loss], dtype=float)
+    ax.plot(both, [name, name], "k-", lw=0.8)
+    ax.plot(both[0], name, "C0o", both[1], name, "C1s", ms=9)
+ax.set(xlabel="loss: round on validation, square on new data", xlim=(0, None), ylim=(-0.5, 2.5))
 
 # %%
 # The reference: a fit to validation data and to the samples whose labels are right, which nobody

@@ -11,9 +11,9 @@ app = marimo.App(width="medium", app_title="Bilevel data selection: lab")
 with app.setup:
     import dataclasses
     import io
-    import math
     import time
     import warnings
+    from base64 import b64encode
     from typing import Any
 
     import marimo as mo
@@ -32,16 +32,15 @@ with app.setup:
         "DirectMixing": (bdt.DirectMixing(ratio=0.1), "#E69F00"),
         "ValidationOnly": (bdt.ValidationOnly(), "#CC79A7"), "Uniform": (bdt.Uniform(), "#8C8C8C"),
     }  # fmt: skip
-    LABELS, TARGETS = tasks.label_noise, tasks.noisy_regression
-    BOTH, RIDGE = ("Logistic", "Ridge"), ("Ridge",)
+    LABELS, TARGETS, BOTH = tasks.label_noise, tasks.noisy_regression, ("Logistic", "Ridge")
     TASKS = {  # generator, kind of bad targets, models; N, m, p, share of bad and mu to begin with
         "labels flipped": (LABELS, "flip", BOTH, 300, 100, 10, 0.3, 0.01),
         "labels from a wrong model": (LABELS, "systematic", BOTH, 300, 100, 10, 0.6, 0.01),
         "labels of bad groups flipped": (LABELS, "groups", BOTH, 300, 100, 10, 0.3, 0.01),
-        "noisy targets": (TARGETS, "noise", RIDGE, 300, 60, 20, 0.4, 0.01),
-        "targets from a wrong model": (TARGETS, "systematic", RIDGE, 300, 60, 20, 0.4, 0.01),
-        "noisy targets of bad groups": (TARGETS, "groups", RIDGE, 300, 60, 20, 0.4, 0.01),
-        "exact regression": (tasks.linear, None, RIDGE, 15, 40, 20, 0.4, 0.0),
+        "noisy targets": (TARGETS, "noise", BOTH[1:], 300, 60, 20, 0.4, 0.01),
+        "targets from a wrong model": (TARGETS, "systematic", BOTH[1:], 300, 60, 20, 0.4, 0.01),
+        "noisy targets of bad groups": (TARGETS, "groups", BOTH[1:], 300, 60, 20, 0.4, 0.01),
+        "exact regression": (tasks.linear, None, BOTH[1:], 15, 40, 20, 0.4, 0.0),
         "handwritten digits": (tasks.digits, None, BOTH[:1], 300, 100, 65, 0.5, 0.01),
     }
 
@@ -58,7 +57,7 @@ def make_problem(task: str, model: str, *, N, m, p, corrupt, mu, seed=0):
 
 
 @app.function
-def learn(problem: bdt.Problem, method: Any, seed: int, last: float = math.inf, watch: Any = len):
+def learn(problem: bdt.Problem, method: Any, seed: int, last: float = np.inf, watch: Any = len):
     """(Selection, weights by step (steps, N), warnings); `watch` sees a list of the weights."""
     steps = []
 
@@ -88,7 +87,7 @@ def watcher(problem: bdt.Problem, clean: np.ndarray):
         now = bdt.Selection(w, None, losses[-1], None, bdt.Status.MAX_ITERATIONS, history)
         figure = draw(now, np.array(steps), w, clean, [])
         figure.axes[0].set_title(f"running: step {at[-1]}", loc="left", fontsize="medium")
-        mo.output.replace(mo.image(saved(figure, "png"), width="100%"))
+        mo.output.replace(panels(figure))
         due[0] = time.monotonic() + 3 * (time.monotonic() - begin)  # three quarters to learn
 
     return watch
@@ -100,10 +99,10 @@ def compare(name: str, fit: bdt.Selection, clean: np.ndarray) -> dict[str, Any]:
     selects, failed = name not in ("DirectMixing", "ValidationOnly"), fit.status.name == "DIVERGED"
     return {
         "method": name,
-        "validation loss": math.nan if failed else fit.val_loss,
-        "test loss": math.nan if failed or fit.test_loss is None else fit.test_loss,
-        "ESS": bdt.effective_sample_size(fit.weights) if selects else math.nan,
-        "AUC": auc(fit.weights, clean) if selects else math.nan,
+        "validation loss": np.nan if failed else fit.val_loss,
+        "test loss": np.nan if failed or fit.test_loss is None else fit.test_loss,
+        "ESS": bdt.effective_sample_size(fit.weights) if selects else np.nan,
+        "AUC": auc(fit.weights, clean) if selects else np.nan,
         "status": fit.status.value.replace("_", " "),
     }
 
@@ -124,9 +123,9 @@ def as_table(rows: list[dict[str, Any]]) -> str:
 
 @app.function
 def draw(fit: bdt.Selection, steps: np.ndarray, w: np.ndarray, clean: np.ndarray, rows: list):
-    """L_val and weights by step, the weights w (N,), and the losses in the rows: val, test."""
+    """L_val and weights by step, the weights w (N,), the losses in the rows: a quarter each."""
     figure = Figure(figsize=(11, 7))
-    figure.subplots_adjust(0.12, 0.08, 0.99, 0.96, 0.32, 0.3)  # a layout engine is slower
+    figure.subplots_adjust(0.11, 0.08, 0.987, 0.96, 0.326, 0.3)  # a layout engine is slower
     (history, shares), (weights, losses) = figure.subplots(2, 2)
     plots.plot_history(fit, history)
     plots.plot_weights(dataclasses.replace(fit, weights=w), clean, weights)
@@ -141,10 +140,9 @@ def draw(fit: bdt.Selection, steps: np.ndarray, w: np.ndarray, clean: np.ndarray
         losses.plot(max(row["validation loss"], 1e-16), place, "o", **look)
         losses.plot(max(row["test loss"], 1e-16), place, "o", mfc="white", **look)
     losses.set_yticks(range(len(rows)), [row["method"] for row in rows])
-    losses.set(xscale="log", xlabel="loss (mean per sample; below 1e-16 drawn there)")
+    losses.set(xscale="log", xlabel="loss (mean per sample; at least 1e-16)", visible=bool(rows))
     losses.set_title("filled: validation, hollow: test", loc="left", fontsize="medium")
     losses.invert_yaxis()
-    losses.set_visible(bool(rows))
     return figure
 
 
@@ -157,20 +155,28 @@ def saved(figure: Figure, kind: str) -> bytes:
     return file.getvalue()
 
 
+@app.function
+def panels(figure: Figure) -> mo.Html:
+    """The quarters of the figure, two in a row, or one in a row on a phone."""
+    png = b64encode(saved(figure, "png")).decode()
+    row = f"--png: url(data:image/png;base64,{png}); display: flex; flex-wrap: wrap"
+    look = "flex: 1 1 max(340px, 40%); aspect-ratio: 11 / 7; background: var(--png)"
+    parts = [f'<div style="{look} {x}% {y}% / 200%"></div>' for y in (0, 100) for x in (0, 100)]
+    return mo.Html(f'<div role="img" aria-label="Four panels" style="{row}">{"".join(parts)}</div>')
+
+
 @app.cell
 def _():
     task = mo.ui.dropdown(list(TASKS), "labels flipped", label="Task")
     method = mo.ui.dropdown(list(METHODS), "Implicit", label="Method")
     last = mo.ui.slider(steps=[1, 3, 10, 30, 1000], value=1000, label="Stop after", show_value=True)
-    mo.md(r"""
-    # Which samples help?
+    mo.md(r"""# Which samples help?
 
     Some training targets are bad. Validation targets are as drawn. Every training sample $i$ has
     a weight $w_i \ge 0$, $\sum_i w_i = 1$, and the model is fitted to the weighted samples:
     $$\theta(w) = \arg\min_\theta \; \sum_i w_i\, \ell_i(\theta) + \tfrac{\mu}{2} \|\theta\|^2$$
     The weights are learned so that the validation loss $L_{val}(\theta(w))$ is small. No method is
-    told which samples are bad. Change anything: what depends on it is computed again.
-    """)
+    told which samples are bad. Change anything: what depends on it is computed again.""")
     return last, method, task
 
 
@@ -180,17 +186,16 @@ def _(last, method, task):
         return mo.ui.slider(steps=sorted({start, *more}), value=start, label=label, show_value=True)
 
     _, _, _models, _N, _m, _p, _corrupt, _mu = TASKS[task.value]
-    controls = mo.ui.dictionary(
-        {
-            "model": mo.ui.dropdown(_models, _models[0], label="Model"),
-            "corrupt": _slider("Share of bad samples", _corrupt, *(k / 10 for k in range(10))),
-            "mu": _slider("μ, ridge", _mu, 0.0, 1e-4, 1e-3, 0.01, 0.1, 1.0),
-            "N": _slider("N, training samples", _N, 10, 20, 50, 100, 200, 300, 500, 1000),
-            "m": _slider("m, validation samples", _m, 10, 20, 40, 60, 100, 200, 400),
-            "p": _slider("p (digits: always 65)", _p, 2, 5, 10, 20, 50, 100),
-            "seed": mo.ui.number(0, 999, value=0, step=1, label="Seed"),
-        }
-    )
+    _made = {
+        "model": mo.ui.dropdown(_models, _models[0], label="Model"),
+        "corrupt": _slider("Share of bad samples", _corrupt, *(k / 10 for k in range(10))),
+        "mu": _slider("μ, ridge", _mu, 0.0, 1e-4, 1e-3, 0.01, 0.1, 1.0),
+        "N": _slider("N, training samples", _N, 10, 20, 50, 100, 200, 300, 500, 1000),
+        "m": _slider("m, validation samples", _m, 10, 20, 40, 60, 100, 200, 400),
+        "p": _slider("p (digits: always 65)", _p, 2, 5, 10, 20, 50, 100),
+        "seed": mo.ui.number(0, 999, value=0, step=1, label="Seed"),
+    }
+    controls = mo.ui.dictionary(_made)
     _all = [task, *controls.elements.values(), method, last]
     mo.hstack([mo.vstack(_all[:4]), mo.vstack(_all[4:8]), mo.vstack(_all[8:])], wrap=True)
     return (controls,)
@@ -213,8 +218,7 @@ def _(clean, last, method, problem, seed):
     fit, steps, _notes = learn(problem, _how, seed, last.value, _watch)
     step = mo.ui.slider(0, len(steps), value=len(steps), label="Show step", show_value=True)
     _head = f"## {fit.method}: {fit.status.value.replace('_', ' ')}, steps: {len(steps)}"
-    _tail = f"{step} Steps count from 0. The last place has the weights that were returned."
-    mo.md("\n\n".join([_head, f"It ended here: {fit.message}.", *_notes, _tail]))
+    mo.md("\n\n".join([_head, f"It ended: {fit.message}.", *_notes, f"{step} (last: as returned)"]))
     return fit, step, steps
 
 
@@ -223,8 +227,7 @@ def _(clean, fit, rows, step, steps):
     figure = draw(fit, steps, [*steps, fit.weights][step.value], clean, rows)
     _svg = mo.download(lambda: saved(figure, "svg"), "lab.svg", label="Save as SVG")
     _png = mo.download(lambda: saved(figure, "png"), "lab.png", label="Save as PNG")
-    _image = mo.image(saved(figure, "png"), alt="Losses and weights of samples", width="100%")
-    mo.vstack([_image, mo.hstack([_svg, _png], justify="start")])
+    mo.vstack([panels(figure), mo.hstack([_svg, _png], justify="start")])
     return (figure,)
 
 
@@ -232,16 +235,14 @@ def _(clean, fit, rows, step, steps):
 def _(clean, problem, seed):
     _bar = mo.status.progress_bar(list(METHODS), title="All methods", remove_on_exit=True)
     rows = [compare(_m, learn(problem, METHODS[_m][0], seed)[0], clean) for _m in _bar]
-    mo.md(f"""
-## All methods
+    mo.md(f"""## All methods
 
 {as_table(rows)}
 
 {clean.sum()} of {len(clean)} training samples are clean. Losses are means per sample, without the
-ridge; the least are bold. ESS, the effective sample size
-$1 / \\sum_i w_i^2$, is between 1 and N. AUC is the probability that a clean sample outweighs a bad
-one; 0.5 is chance. A dash: unknown, or the weights play no part in the fit.
-""")
+ridge; the least are bold. ESS, the effective sample size $1 / \\sum_i w_i^2$, is between 1 and N.
+AUC is the probability that a clean sample outweighs a bad one; 0.5 is chance. A dash: unknown, or
+the weights play no part in the fit.""")
     return (rows,)
 
 

@@ -3,6 +3,7 @@
 A script is its docstring, then blocks that begin with ``# %%``: comment lines in reStructuredText,
 then code. In a notebook text is Markdown, so the constructs used in the scripts are rewritten:
 titles, ``:math:``, ``.. math::`` and double backticks. No outputs, no random ids: same bytes.
+A notebook whose script is gone is deleted; one whose name begins with no digit is left alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = sorted(HERE.glob("[0-9]*.py"))
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -65,26 +65,45 @@ def _cell(k: int, kind: str, source: str) -> dict:
     return cell | ({"execution_count": None, "outputs": []} if kind == "code" else {})
 
 
-def stale() -> list[str]:
-    """Notebooks in the folder that are not what their scripts give, by name."""
-    wanted = {f"{path.stem}.ipynb": notebook(path.read_text("utf-8")) for path in SCRIPTS}
-    found = {p.name: p.read_text("utf-8") for p in (HERE / "notebooks").glob("*.ipynb")}
-    return sorted(k for k in wanted | found if wanted.get(k) != found.get(k))
+def wanted(here: Path) -> dict[str, str]:
+    """The notebooks that the scripts in a folder give: text by file name."""
+    scripts = sorted(here.glob("[0-9]*.py"))
+    return {f"{path.stem}.ipynb": notebook(path.read_text("utf-8")) for path in scripts}
+
+
+def found(here: Path) -> dict[str, str]:
+    """The notebooks that lie there under names a script could have: text by file name."""
+    places = (here / "notebooks").glob("[0-9]*.ipynb")
+    return {place.name: place.read_text("utf-8") for place in places}
+
+
+def stale(here: Path = HERE) -> list[str]:
+    """Notebooks that are not what their scripts give, that lack, or whose script is gone."""
+    old, new = found(here), wanted(here)
+    return sorted(name for name in old | new if old.get(name) != new.get(name))
+
+
+def write(here: Path = HERE) -> None:
+    """Write the notebooks of the scripts, and delete those whose script is gone."""
+    folder, new = here / "notebooks", wanted(here)
+    folder.mkdir(exist_ok=True)
+    for name in found(here).keys() - new:
+        (folder / name).unlink()
+    for name, text in new.items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def main() -> int:
     """Write the notebooks, or with --check name those that differ; the exit status."""
     parser = argparse.ArgumentParser(description="Write the examples as notebooks.")
     parser.add_argument("--check", action="store_true", help="name those that differ; status 1")
-    if parser.parse_args().check:
-        for name in stale():
-            print(f"{name} is not what its script gives; try python examples/notebooks.py")
-        return int(bool(stale()))
-    (HERE / "notebooks").mkdir(exist_ok=True)
-    for path in SCRIPTS:
-        place = HERE / "notebooks" / f"{path.stem}.ipynb"
-        place.write_text(notebook(path.read_text("utf-8")), encoding="utf-8")
-    return 0
+    if not parser.parse_args().check:
+        write()
+        return 0
+    names = stale()
+    for name in names:
+        print(f"{name} is not what its script gives; try python examples/notebooks.py")
+    return int(bool(names))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ Claim: (here) P_gamma(theta, w) = L_val + gamma (F_w(theta) - v(w)) is what grad
     attains it for a useful i. With v dropped every minimiser is supported on a jointly useful set,
     even without A2; w frozen at uniform it is direct mixing (DM) at ratio gamma. (b) mu > 0:
     d/dw_i of min_theta P_gamma = gamma (l_i(theta_gamma) - l_i(theta(w))) tends to dL_val/dw_i,
-    with factor 1 and an error gamma error -> r_i x_i'H^-1 A H^-1 g + (x_i'H^-1 g)^2 / 2, where r_i
-    = x_i.theta(w) - y_i and g = grad L_val(theta(w)).
+    with factor 1: gamma times the error tends to r_i x_i'H^-1 A H^-1 g + (x_i'H^-1 g)^2 / 2, where
+    r_i = x_i.theta(w) - y_i and g = grad L_val(theta(w)).
 Assumptions: (a) A1, A3. (b) mu > 0, squared loss.
 Check: (a) min_theta P_gamma on all supports of 6 samples, the least of it against L_val* by NumPy,
     the jointly useful share of its minimisers; DM and its loss against a NumPy fit. (b) slope of

@@ -75,10 +75,22 @@ def test_letters_become_mathematics_and_words_do_not():
         "-z_i = x_i.theta_v": r"-$z_{i}$ = $x_{i}$.$\theta_{v}$",
         "theta0, sigma^2, F_{w_k}": r"$\theta_{0}$, $\sigma^2$, $F_{w_k}$",
         "pi_theta / pi_old": r"$\pi_{\theta}$ / $\pi_{\mathrm{old}}$",
-        'tie_break="x", non-mu, Cov_eps, epsilon': 'tie_break="x", non-mu, Cov_eps, epsilon',
+        "(x - mu)^2 H^-1 A^+ R^p": r"(x - $\mu$)${}^2$ H${}^{-1}$ A${}^{+}$ R${}^p$",
+        "f(x)^(1/tau), rho^(1/tau)": r"f(x)${}^{1/\tau}$, $\rho^{1/\tau}$",
+        "dL_val/dw_i, w^ >= w -> 0": r"d$L_{\mathrm{val}}$/d$w_{i}$, $\hat{w}$ ≥ w → 0",
+        "smin_tau, Cov_eps": r"$\text{smin}{}_{\tau}$, $\text{Cov}{}_{\varepsilon}$",
+        'tie_break="x", non-mu, epsilon, chi^2_5': 'tie_break="x", non-mu, epsilon, chi^2_5',
     }.items():
         assert claims.letters(text).replace(r"{\tilde{z}}", r"\tilde{z}") == tex
     assert claims.prose("an a_i * b <c> `d_e` *one*") == r"An $a_{i}$ \* b \<c\> `d_e` *one*"
+    assert [claims.prose(text) for text in ("no w", "a w", "w is")] == ["No w", "A w", "w is"]
+
+
+def test_letters_of_the_glossary_become_mathematics_inside_its_fence():
+    page = extension("claims").PAGES["glossary"]((DOCS / "glossary.md").read_text())
+    assert page.count("```") == 2 and "\n```{glossary}\n" in page
+    assert r"$V_{\mathrm{BDS}}$" in page and r"0 for a {term}`re-fit`" in page
+    assert r"$F_{w}$($\theta$) - v(w)" in page and "F_w" not in page
 
 
 def test_the_theory_has_a_target_for_every_claim():
@@ -97,6 +109,8 @@ def test_every_formula_is_mathml():
     assert all("merror" not in text and "\\" not in text for text in written)
     accented = mathml.mathml(nodes.math("", r"\tilde z_j"), as_block=False)
     assert '<msub><mover accent="true"><mi>z</mi>' in accented  # docutils writes <munderover>
+    norm = mathml.mathml(nodes.math("", r"\frac{\mu}{2}\|\theta\|^2"), as_block=True)
+    assert norm.count('<mo stretchy="false">‖</mo>') == norm.count("‖") == 2
     with pytest.raises(Exception, match=r"got the formula '\\\\nothing'.*try"):
         mathml.mathml(nodes.math("", r"\nothing"), as_block=False)
 

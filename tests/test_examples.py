@@ -110,6 +110,21 @@ def test_the_notebooks_are_what_the_scripts_give():
     assert NOTEBOOKS["stale"]() == []
 
 
+def test_a_notebook_whose_script_is_gone_is_deleted_and_nothing_else_is(tmp_path):
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    (tmp_path / "01_kept.py").write_text('"""Kept."""\nx = 1\n')
+    for name in ("01_kept.ipynb", "02_gone.ipynb", "02_gone.txt", "mine.ipynb"):
+        (folder / name).write_text("old")
+    assert NOTEBOOKS["stale"](tmp_path) == ["01_kept.ipynb", "02_gone.ipynb"]
+    NOTEBOOKS["write"](tmp_path)
+    assert NOTEBOOKS["stale"](tmp_path) == []
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert json.loads(texts.pop("01_kept.ipynb"))["cells"][1]["source"] == ["x = 1"]
+    assert texts == {"02_gone.txt": "old", "mine.ipynb": "old"}
+    assert (tmp_path / "01_kept.py").exists()
+
+
 @pytest.mark.parametrize("name", ["01_two_samples", "04_useless_samples"])
 def test_the_cells_of_a_notebook_print_what_the_script_prints(name):
     cells = json.loads((FOLDER / "notebooks" / f"{name}.ipynb").read_text("utf-8"))["cells"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +126,22 @@ def test_the_figure_shows_the_numbers(lab):
     row = by_method(found)["BMO"]
     drawn = [line.get_xdata()[0] for line in losses.lines if line.get_ydata()[0] == 2]
     assert drawn == [row["validation loss"], row["test loss"]]
+
+
+@pytest.mark.parametrize("task", ["labels flipped", "exact regression"])
+def test_each_panel_has_a_quarter_of_the_figure_on_its_own(lab, task):
+    figure = run(lab, task)["figure"]
+    shown = lab.panels(figure).text
+    png = base64.b64decode(re.findall(r"--png: url\(data:image/png;base64,([^)]*)\)", shown)[0])
+    assert png == lab.saved(figure, "png")  # once, in four places
+    places = re.findall(r"var\(--png\) (\d+)% (\d+)% / 200%", shown)
+    assert places == [("0", "0"), ("100", "0"), ("0", "100"), ("100", "100")]
+    width, height = figure.get_size_inches() * figure.dpi
+    for (x, y), axes in zip(places, figure.axes, strict=True):
+        left, bottom = int(x) / 200 * width, (100 - int(y)) / 200 * height
+        box = axes.get_tightbbox()
+        assert left < box.x0 < box.x1 < left + width / 2
+        assert bottom < box.y0 < box.y1 < bottom + height / 2
 
 
 def test_the_files_are_the_same_each_time(lab):

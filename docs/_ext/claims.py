@@ -17,14 +17,23 @@ DOCS = Path(__file__).parent.parent
 CHECKS = DOCS.parent / "paper_checks"
 NAMES = ("theta", "omega", "mu", "gamma", "tau", "rho", "sigma", "pi", "delta", "Delta")
 GREEK = {name: "\\" + name for name in NAMES} | {"lam": r"\lambda", "eps": r"\varepsilon"}
-# theta, theta_lam, L_val*, z~_j, theta^2; a Latin letter only with an index. Not inside words.
+# ^2, ^-1, ^+, ^a, ^(1/tau)
+POWER = r"\^(?:-1|\+|\d|[a-z]|\(1/\w+\))(?!\w)"
+# theta, theta_lam, L_val*, z~_j, theta^2; a Latin letter only with an index. Not inside words, but
+# after the d of a derivative.
 INDEX = r"(?:_([A-Za-z0-9]+|\{\w+\}))"
 LETTER = re.compile(
-    rf"(?<![\w\\])(?<!\w-)(?:({'|'.join(GREEK)})(\d?)(~?){INDEX}?|([A-Za-z])(~?){INDEX})"
-    r"(\*(?![\w*])|\^\d)?(?!\w)(?!=\")"
+    rf"(?:(?<![\w\\])|(?<=\bd))(?<!\w-)"
+    rf"(?:({'|'.join(GREEK)})(\d?)(~?){INDEX}?|([A-Za-z])(~?){INDEX})"
+    rf"(\*(?![\w*])|{POWER})?(?!\w)(?!=\")"
 )
-OPERATOR = re.compile(r"\b(min|max|sup|sum)_([A-Za-z]|theta)\b")
+OPERATOR = re.compile(r"\b(min|max|sup|sum|smin|Cov)_([A-Za-z]|theta|tau|eps)\b")
+BRACKET_RAISED, RAISED = re.compile(rf"(?<=\)){POWER}"), re.compile(rf"(?<=\w){POWER}")
+HAT = re.compile(r"\bw\^(?=[\s)])")
+SIGNS = {">=": "≥", "<=": "≤", "!=": "≠", "->": "→", "-+": "∓"}
+SIGN = re.compile(r"(?<!-)(>=|<=|!=|->|-\+)")
 CODE = re.compile(r"(`[^`]*`)")
+MATHS_OR_CODE = re.compile(r"(\$[^$]*\$|`[^`]*`)")
 
 
 def formulae(found: Sequence[Any], path: Path = DOCS / "formulae.toml") -> dict[str, list[str]]:
@@ -47,14 +56,34 @@ def formulae(found: Sequence[Any], path: Path = DOCS / "formulae.toml") -> dict[
 
 
 def letters(text: str) -> str:
-    r"""Markdown in which Greek letters, and letters with an index, are mathematics; code is kept.
+    r"""Markdown in which Greek letters, letters with an index, and powers are mathematics.
+
+    Code is kept as it is.
 
     >>> letters("min_w L_val* at `mu`, theta_lam")
     '$\\text{min}{}_{w}$ $L_{\\mathrm{val}}^{*}$ at `mu`, $\\theta_{\\lambda}$'
     """
     parts = CODE.split(text)
-    parts[::2] = [LETTER.sub(_tex, OPERATOR.sub(_operator, part)) for part in parts[::2]]
+    parts[::2] = [LETTER.sub(_tex, OPERATOR.sub(_operator, _marks(part))) for part in parts[::2]]
+    parts = MATHS_OR_CODE.split("".join(parts))
+    parts[::2] = [RAISED.sub(_raised, part) for part in parts[::2]]
     return "".join(parts)
+
+
+def _marks(text: str) -> str:
+    """What no letter is part of: signs, w^, and the power of a bracket."""
+    text = HAT.sub(r"$\\hat{w}$", SIGN.sub(lambda match: SIGNS[match[0]], text))
+    return BRACKET_RAISED.sub(_raised, text)
+
+
+def _raised(match: re.Match[str]) -> str:
+    return f"${{}}{_power(match[0])}$"
+
+
+def _power(text: str) -> str:
+    """The LaTeX of * or of a POWER."""
+    exponent = re.sub(r"[a-z]+", lambda m: GREEK.get(m[0], m[0]), text.strip("^()"))
+    return f"^{exponent}" if exponent.isalnum() else f"^{{{exponent}}}"
 
 
 def _operator(match: re.Match[str]) -> str:
@@ -70,7 +99,7 @@ def _tex(match: re.Match[str]) -> str:
     index = index or latin_index or digit
     if index:
         tex += f"_{{{GREEK.get(index, _upright(index))}}}"
-    return f"${tex}{power.replace('*', '^{*}') if power else ''}$"
+    return f"${tex}{_power(power) if power else ''}$"
 
 
 def _upright(index: str) -> str:
@@ -88,9 +117,10 @@ def escape(text: str) -> str:
 
 def prose(text: str) -> str:
     """Text of a docstring as Markdown, its letters as mathematics."""
-    parts = re.split(r"(\$[^$]*\$|`[^`]*`)", letters(" ".join(text.split())))
+    parts = MATHS_OR_CODE.split(letters(" ".join(text.split())))
     parts[::2] = [escape(part) for part in parts[::2]]
-    parts[0] = re.sub(r"^[a-z]+ ", lambda word: word[0].capitalize(), parts[0])
+    # A word, not a letter such as w: its capital would be another letter.
+    parts[0] = re.sub(r"^(a|[a-z]{2,}) ", lambda word: word[0].capitalize(), parts[0])
     return "".join(parts)
 
 
@@ -122,14 +152,19 @@ def claims() -> str:
 def theory(text: str) -> str:
     """theory.md with its letters as mathematics, and a target at each claim's argument."""
     text = re.sub(r"^\*\*(C\d\d) ", lambda m: f"(theory-{m[1].lower()})=\n{m[0]}", text, flags=re.M)
-    return "\n".join(
-        line if line.startswith(("(theory-c", "#")) else letters(line) for line in text.split("\n")
-    )
+    return by_line(text)
+
+
+def by_line(text: str) -> str:
+    """A page with its letters as mathematics, but for targets, titles and fences."""
+    kept = ("(theory-c", "#", "```")
+    return "\n".join(line if line.startswith(kept) else letters(line) for line in text.split("\n"))
 
 
 PAGES: dict[str, Callable[[str], str]] = {
     "claims": lambda text: text.replace("{{ claims }}", claims()),
     "theory": theory,
+    "glossary": by_line,
 }
 
 

@@ -26,6 +26,10 @@ ACCENTED = re.compile(
 # A function's name and a bare argument, log N: browsers put no space there.
 APPLIED = re.compile(r"<mo>&ApplyFunction;</mo>(?!\s*<mo[^>]*>[(\[|])")
 
+# The bars of a norm: docutils does not fix their size, as it does for |, so that browsers stretch
+# the left one to the whole line and set the right one low.
+BAR = "<mo>‖</mo>"
+
 
 def mathml(node: nodes.Element, *, as_block: bool) -> str:
     """The node's LaTeX as a `<math>` element; an error that names it where docutils cannot."""
@@ -38,6 +42,7 @@ def mathml(node: nodes.Element, *, as_block: bool) -> str:
             "try a simpler command"
         ) from error
     found = ACCENTED.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', found)
+    found = found.replace(BAR, BAR.replace("<mo>", '<mo stretchy="false">'))
     return APPLIED.sub('<mspace width="0.167em"></mspace>', found)
 
 

@@ -134,10 +134,10 @@ const plane = (() => {
     return [self.to([0, 0]), ...corners].map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ");
   }
 
-  /** Texts beside their anchors `at`, each where it covers least of the others and of `taken`; with
-      a `shape` its mark stands before the text. */
+  /** Texts beside their anchors `at`, each where it covers least of the others and of `taken`, and
+      where no other anchor is nearer; with a `shape` its mark stands before the text. */
   function labels(layer, items, taken = []) {
-    const around = ([x, y]) => [x - 7, y - 7, x + 7, y + 7];
+    const around = ([x, y]) => [x - 10, y - 10, x + 10, y + 10];
     const boxes = [...taken, ...items.map(({ at }) => at)].map(around);
     const written = [];
     const groups = children(layer, items.length, (parent) => {
@@ -148,9 +148,11 @@ const plane = (() => {
     items.forEach(({ at, text, shape, fill }, i) => {
       const indent = shape ? 15 : 0;
       const covered = (box, list) => list.filter((other) => overlap(box, other)).length;
+      const nearer = (box) => items.filter((one) => away(box, one.at) < away(box, at) - 4).length;
       const free = spots(at, 7.3 * text.length + 9 + indent)
         .map((box, k) => {
-          return { box, cost: k + 40 * covered(box, boxes) + 400 * covered(box, written) };
+          const hidden = 40 * covered(box, boxes) + 400 * covered(box, written);
+          return { box, cost: k + hidden + 30 * nearer(box) };
         })
         .reduce((a, b) => (a.cost <= b.cost ? a : b)).box;
       written.push(free);
@@ -175,6 +177,10 @@ const plane = (() => {
     }
     return found;
   }
+
+  /** The distance of a point from a box. */
+  const away = ([left, top, right, bottom], [x, y]) =>
+    Math.hypot(Math.max(left - x, 0, x - right), Math.max(top - y, 0, y - bottom));
 
   const overlap = (a, b) => a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[1] < a[3];
 
