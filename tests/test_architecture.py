@@ -25,7 +25,11 @@ LAYERS = [
     ["cones", "usefulness", "adaptation", "refinement", "rounds", "refining"],
     ["tasks", "plots"],
     ["testing"],
-    ["console", "inputs", "outputs"],
+    ["console", "inputs", "outputs", "fetch"],
+    ["pairs_input", "report"],
+    ["pairs_run", "pairs_output", "pairs_estimate"],
+    ["pairs_refined", "cli_pairs", "cli_fetch"],
+    ["pairs_refine"],
     ["cli_refine"],
     ["cli"],
     ["__main__", "__init__"],
@@ -77,6 +81,7 @@ def test_what_stands_beside_the_package_imports_it_and_not_one_another(folder):
 
 
 NEED_TORCH = ["models/gpt.py", "models/transformer.py", "methods/train.py", "methods/descent.py"]
+NEED_TORCH += ["models/network.py", "models/huggingface.py"]
 
 
 def test_only_what_trains_imports_torch_at_the_top_of_a_module():

@@ -174,6 +174,26 @@ def test_the_callback_stops_the_run():
     assert fit.status is bdt.Status.MAX_ITERATIONS
 
 
+@pytest.mark.parametrize("method, chosen", [(bdt.Penalty(), 5), (bdt.Uniform(), 0)])
+def test_learned_weights_are_of_a_state_in_which_every_sample_had_its_turn(
+    monkeypatch, method, chosen
+):
+    """Ten samples in batches of three: four steps. Before, learned weights rank nothing."""
+    settings = replace(SETTINGS, steps=6, evaluations=6, drop_last=False)
+    losses = [1.0, 2.0, 3.0, 4.0, 6.0, 5.0, 7.0]
+    given = iter(losses)
+    monkeypatch.setattr("bdtheory.methods.train.mean", lambda *_: next(given))
+    fit = bdt.learn_weights(problem(settings), method)
+    assert fit.val_loss == losses[chosen] and f"are those of step {chosen}," in fit.message
+    assert "no turn" not in fit.message
+
+
+def test_a_run_too_short_for_every_sample_says_so():
+    settings = replace(SETTINGS, steps=3, drop_last=False)
+    fit = bdt.learn_weights(problem(settings), bdt.Penalty())
+    assert fit.message.endswith("; some samples had no turn")
+
+
 # Checkpoints -------------------------------------------------------------------------------------
 
 
@@ -201,6 +221,29 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, method, at, how):
     # It did go on: from the last evaluation, or from where it was stopped.
     assert seen == list(range((at if how == "stop" else at // 3 * 3) + 1, 13))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["c"]  # nothing else is left behind
+
+
+def test_the_state_is_saved_between_evaluations_too(tmp_path, monkeypatch):
+    """An evaluation may be hours away: a state is lost for `SAVED` seconds at most."""
+    import bdtheory.methods.train as loop
+
+    def last_saved(name):
+        def interrupt(step, w):
+            if step == 11:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            bdt.learn_weights(
+                problem(replace(SETTINGS, evaluations=1)),
+                bdt.Penalty(),
+                checkpoint=tmp_path / name,
+                callback=interrupt,
+            )
+        return json.loads((tmp_path / name / "checkpoint.json").read_text())["state"]["step"]
+
+    assert last_saved("seldom") == 0
+    monkeypatch.setattr(loop, "SAVED", -1.0)
+    assert last_saved("always") == 11
 
 
 def test_many_interruptions_and_a_run_that_is_over(tmp_path):
@@ -466,6 +509,16 @@ def test_batches_cover_all_rows_each_at_most_once_per_pass(n, size, seed):
         seen |= set(rows.tolist())
     # A pass leaves out n % size < n/2 rows at random: (1/2)^200 is the chance to miss one.
     assert seen == set(range(n))
+
+
+@given(st.integers(1, 20), st.integers(1, 25), st.integers(0, 10**6))
+def test_without_drop_last_every_pass_visits_every_row_once(n, size, seed):
+    batches, rng = Batches(n, size, drop_last=False), np.random.default_rng(seed)
+    per_pass = -(-n // min(size, n))
+    for _ in range(3):
+        drawn = [batches.draw(rng) for _ in range(per_pass)]
+        assert sorted(np.concatenate(drawn).tolist()) == list(range(n))
+        assert all(len(rows) == min(size, n) for rows in drawn[:-1])
 
 
 def test_batches_of_everything_take_no_randomness():

@@ -18,21 +18,23 @@ WARM_UP = 0.05  # share of the steps in which it rises
 class Batches:
     """Row numbers of batches: each sample at most once per pass, every pass in a new order.
 
-    Without a size, or one of n and more, all rows in order: no randomness. A pass leaves out the
-    rows that fill no batch.
+    Without a size, or one of n and more, all rows in order: no randomness. The last batch of a pass
+    is smaller than the others, or with `drop_last` is left out.
     """
 
-    def __init__(self, n: int, size: int | None):
+    def __init__(self, n: int, size: int | None, drop_last: bool = True):
         self.n, self.size = n, n if size is None else min(size, n)
+        self.least = self.size if drop_last else 1
         self.order, self.at = np.arange(n), n
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         if self.size == self.n:
             return self.order
-        if self.at + self.size > self.n:
+        if self.n - self.at < self.least:
             self.order, self.at = rng.permutation(self.n), 0
-        self.at += self.size
-        return self.order[self.at - self.size : self.at]
+        rows = self.order[self.at : self.at + self.size]
+        self.at += len(rows)
+        return rows
 
 
 class Descent:
@@ -45,6 +47,7 @@ class Descent:
             lr=settings.learning_rate,
             betas=(0.9, 0.95),
             weight_decay=settings.weight_decay,
+            fused=True,
         )
 
     def step(self, gradient: Theta, progress: float) -> bool:

@@ -34,6 +34,7 @@ from .selectors import Selector
 Weigh = Callable[[np.ndarray, np.ndarray], np.ndarray]
 HISTORY = ("iteration", "seconds", "val_loss", "train_loss", "ess")
 MEMORY = 0.9  # of the running mean of F_w, per batch
+SAVED = 60.0  # seconds of processor time between states that go to the checkpoint, at most
 
 
 def train(
@@ -59,6 +60,8 @@ def train(
             run.advance()
             if run.due():
                 run.evaluate()
+                run.save(store)
+            elif store is not None and time.process_time() - run.saved > SAVED:
                 run.save(store)
             if callback is not None and callback(run.step, in_kind(problem, run.weights())):
                 run.stop(store)
@@ -87,7 +90,9 @@ class Run:
     step : steps taken.
     leader : theta and its AdamW; follower : phi, trained on F_w alone, with a value function.
     history : rows of `HISTORY`, one per evaluation.
-    best : (validation loss, step, theta, weights) of the best evaluation.
+    best : (validation loss, step, theta, weights) of the best evaluation; one whose weights rank is
+        better than one whose weights do not.
+    saved : when the state last went to the checkpoint.
     ended : why the run is over, "" while it is not; diverged : whether a number was not finite.
     """
 
@@ -95,15 +100,16 @@ class Run:
         self.problem, self.selector = problem, selector
         self.settings: Training = problem.model.training
         self.rng = np.random.default_rng(seed)
-        self.rows = Batches(problem.N, self.settings.batch_size)
-        self.val_rows = Batches(problem.m, self.settings.val_batch_size)
+        drop_last = self.settings.drop_last
+        self.rows = Batches(problem.N, self.settings.batch_size, drop_last)
+        self.val_rows = Batches(problem.m, self.settings.val_batch_size, drop_last)
         self.leader = Descent(problem.model.initial_theta(seed), self.settings)
         start = {name: t.clone() for name, t in self.leader.theta.items()}
         self.follower = Descent(start, self.settings) if selector.value_function else None
         self.step, self.train_loss, self.ended, self.diverged = 0, math.nan, "", False
         self.history: list[tuple[float, ...]] = []
         self.best: tuple[float, int, Theta, np.ndarray] = (math.inf, 0, start, self.weights())
-        self.clock = time.process_time()
+        self.clock = self.saved = time.process_time()
 
     def weights(self) -> np.ndarray:
         """(N,), sum 1; those that cannot matter exactly 0."""
@@ -149,22 +155,24 @@ class Run:
         Unbiased for a L_val + b F_w: a batch of k training samples stands for N / k times as many.
         """
         k, m = len(step.rows), len(step.val_rows)
-        own = places[places < k]
-        if step.w is None and len(own) and np.isfinite(losses).all():
-            self.selector.update(step.progress, step.rows[own], losses[: len(own)])
-        w = self.selector.weights[step.rows[own]] if step.w is None else step.w[own]
-        share = step.b * self.problem.N / max(k, 1)
-        return np.append(w * share, np.full(len(places) - len(own), step.a / max(m, 1)))
+        own = places < k  # training samples come first
+        at, c = places[own], np.full(len(places), step.a / max(m, 1))
+        if step.w is None and len(at) and np.isfinite(losses).all():
+            self.selector.update(step.progress, step.rows[at], losses[own])
+        w = self.selector.weights[step.rows[at]] if step.w is None else step.w[at]
+        c[own] = w * step.b * self.problem.N / max(k, 1)
+        return c
 
     def _pass(self, theta: Theta, weigh: Weigh, batch: Any) -> tuple[np.ndarray, Theta]:
         """Losses of the batch, (n,) NumPy, and the gradient of sum c_i l_i, in parts."""
-        model, n, losses, gradient = self.problem.model, len(batch), [], dict[str, Any]()
-        for places in np.array_split(np.arange(n), min(self.settings.accumulate, n)):
+        model, n, gradient = self.problem.model, len(batch), dict[str, Any]()
+        losses, parts = np.empty(n), min(self.settings.accumulate, n)
+        for places in np.array_split(_by_length(batch) if parts > 1 else np.arange(n), parts):
             part = batch if len(places) == n else batch.take(places)
             l, g = model.losses_and_gradient(theta, functools.partial(weigh, places), part)
-            losses.append(to_numpy(l).astype(np.float64))
+            losses[places] = to_numpy(l)
             gradient = {name: g[name] + gradient.get(name, 0.0) for name in g}
-        return np.concatenate(losses), gradient
+        return losses, gradient
 
     def _note_train_loss(self, w: np.ndarray, losses: np.ndarray) -> None:
         """The running mean of F_w = sum_i w_i l_i, from this batch's share of it."""
@@ -178,6 +186,7 @@ class Run:
         """The state to the checkpoint, where there is one and the state is good."""
         if store is not None and not self.diverged:
             store.save(self)
+        self.saved = time.process_time()
 
     def stop(self, store: Checkpoint | None) -> None:
         """End here, as the callback asked; a later run with the checkpoint goes on all the same."""
@@ -212,7 +221,8 @@ class Run:
             return self._diverge()
         ess = effective_sample_size(w)
         self.history.append((self.step, seconds, val_loss, self.train_loss, ess))
-        if val_loss < self.best[0]:
+        best = not self.ranks(self.best[1]), self.best[0]
+        if (not self.ranks(self.step), val_loss) < best:
             copy = {name: t.clone() for name, t in theta.items()}
             self.best = val_loss, self.step, copy, w
         if self.settings.progress:
@@ -220,6 +230,13 @@ class Run:
                 f"step {self.step}/{self.settings.steps}  L_val {val_loss:.4f}  "
                 f"F_w {self.train_loss:.4f}  ESS {ess:.0f} of {self.problem.N}  {seconds:.1f} s\n"
             )
+
+    def ranks(self, step: int) -> bool:
+        """Whether weights of that step rank: fixed ones do, learned ones after each sample's turn.
+
+        A sample not visited yet has the weight that it began with, whatever its loss.
+        """
+        return not self.selector.state or step * self.rows.size >= self.problem.N
 
     def _seconds(self) -> float:
         return time.process_time() - self.clock
@@ -237,7 +254,7 @@ class Run:
             history={name: np.array([r[k] for r in rows]) for k, name in enumerate(HISTORY)},
             method=as_text(method),
             message=f"{self.ended}; theta and weights are those of step {step}, of least "
-            "validation loss",
+            "validation loss" + ("" if self.ranks(step) else "; some samples had no turn"),
         )
 
     # State ---------------------------------------------------------------------------------------
@@ -289,6 +306,11 @@ def mean(problem: Problem, theta: Theta, data: Any) -> float:
     """Mean loss at theta, a float."""
     with torch.no_grad():
         return float(problem.model.losses(theta, data).mean())
+
+
+def _by_length(batch: Any) -> np.ndarray:
+    """Places of the samples, those of similar length together: less padding in each part."""
+    return np.argsort(to_numpy(batch.length), kind="stable")
 
 
 def _joint(problem: Problem, rows: np.ndarray, val_rows: np.ndarray) -> Any:

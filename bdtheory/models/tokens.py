@@ -113,6 +113,20 @@ def _padded(prompts: Any, responses: Any, like: Array, device: Any) -> Tokens:
     return Tokens(ids.to(device), prompt_length.to(device), length.to(device), like)
 
 
+def response_tokens(data: Tokens) -> tuple[Any, Any]:
+    """Where a token of a response follows, among the n (T - 1) inputs (k,); and of which pair (k,).
+
+    Position t predicts token t + 1, so the last token is no input.
+    """
+    import torch
+
+    T = data.ids.shape[1]
+    at = torch.arange(1, T, device=data.ids.device)  # position of the token predicted
+    counts = (at >= data.prompt[:, None]) & (at < data.length[:, None])  # (n, T-1)
+    index = counts.flatten().nonzero()[:, 0]
+    return index, index // (T - 1)
+
+
 def encode_prompts(prompts: Any, room: int, *, vocab_size: int, device: Any) -> Tokens:
     """`Tokens` of prompts of at most `room` tokens; the response is one token still to be drawn."""
     if not hasattr(prompts, "__len__") or not len(prompts):

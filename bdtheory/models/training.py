@@ -29,6 +29,8 @@ class Training:
     clip : the largest norm of the gradient of theta, in units of the loss over those of theta;
         longer ones are scaled down to it.
     accumulate : a batch is computed in this many parts, to save memory; the result is the same.
+    drop_last : whether a pass over the samples leaves out those that fill no batch, as in PyTorch's
+        DataLoader; False where there are few passes, so that every sample has its turn in each.
     selector_rate : step of the selector's mirror descent, in units of logits per nat (`Penalty`).
     evaluations : how often, evenly spread, the validation loss is measured on all validation data.
     progress : whether each evaluation writes a line to standard error.
@@ -48,6 +50,7 @@ class Training:
     weight_decay: float = 0.0
     clip: float = 1.0
     accumulate: int = 1
+    drop_last: bool = True
     selector_rate: float = 0.1
     evaluations: int = 10
     progress: bool = False
@@ -61,6 +64,7 @@ class Training:
         check_number(self.weight_decay, "weight_decay", least=0.0, try_="weight_decay=0.0")
         check_number(self.clip, "clip", least=0.0, strict=True, try_="clip=1.0")
         check_count(self.accumulate, "accumulate", try_=1)
+        check_flag(self.drop_last, "drop_last")
         check_number(self.selector_rate, "selector_rate", least=0.0, try_="selector_rate=0.1")
         check_count(self.evaluations, "evaluations", try_=10)
         check_flag(self.progress, "progress")
