@@ -13,7 +13,7 @@ import functools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,8 +81,8 @@ def run_all(function: Callable[..., Any], jobs: Iterable[tuple], quick: bool) ->
 
 
 def _name(function: Callable[..., Any], job: tuple) -> str:
-    """What tells a job from others; a start is one of `starts`, or None."""
-    parts = ("start" if isinstance(part, dict) else repr(part) for part in job)
+    """What tells a job from others; a dict, as one of `starts`, follows from its other parts."""
+    parts = ("dict" if isinstance(part, dict) else repr(part) for part in job)
     return " ".join([function.__module__, function.__name__, *parts])
 
 
@@ -90,9 +90,14 @@ def _run(function: Callable[..., Any], columns: list[tuple], quick: bool) -> lis
     if quick:
         with one_thread_here():
             return list(map(function, *columns))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=context, initializer=one_thread) as pool:
-        return list(pool.map(function, *columns))
+    return list(pool().map(function, *columns))
+
+
+@functools.cache
+def pool() -> ProcessPoolExecutor:
+    """Two processes for all figures: to start them, and to import torch, takes seconds."""
+    context = multiprocessing.get_context("spawn")  # the same on every system, safe with threads
+    return ProcessPoolExecutor(2, mp_context=context, initializer=one_thread)
 
 
 def one_thread() -> None:
@@ -115,26 +120,32 @@ def one_thread_here() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def compare(
-    name: str, seed: int, start: Any, quick: bool, methods: list[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (methods, 1 + kinds) and `NUMBERS` (methods, ...) of one seed.
-
-    The scores are shares of right responses, overall and by kind, sampled greedily.
+class Compared(NamedTuple):
+    """One task and seed: scores (methods, 1 + kinds), shares of right responses, overall and by
+    kind, sampled greedily; `NUMBERS` (methods, ...); the selection of each method, without theta.
     """
+
+    scores: np.ndarray
+    numbers: np.ndarray
+    selections: dict[str, bdt.Selection]
+
+
+def compare(name: str, seed: int, start: Any, quick: bool, methods: list[str]) -> Compared:
+    """What the methods make of one task and seed."""
     whole = make(name, seed, quick)
     task, choose = whole.split_validation()  # 3/4 to learn from, 1/4 to choose the ratio by
     network = model(name, task, start, quick)
     problem = task.problem(network)
-    rows = []
+    rows, selections = [], {}
     for method in methods:
         ratios = RATIOS if method == "DirectMixing" else (np.nan,)
         fits = [bdt.learn_weights(problem, solver(name, method, r), seed=seed) for r in ratios]
         losses = [-float(network.log_probs(fit.theta, *choose).mean()) for fit in fits]
         best = int(np.argmin(losses))
         rows.append(_row(name, task, problem, fits[best], ratios[best]))
+        selections[method] = dataclasses.replace(fits[best], theta=None)
     own, numbers = zip(*rows, strict=True)
-    return np.array(own), np.array(numbers)
+    return Compared(np.array(own), np.array(numbers), selections)
 
 
 def solver(name: str, method: str, ratio: float = np.nan) -> Any:

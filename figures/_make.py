@@ -15,7 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from . import style
 
-# These use two processes of their own unless quick; the language figures share trained models then.
+# These use two processes of their own unless quick, and share them; the language figures come last,
+# and share trained models besides.
 IN_TWO = ("digits", "phase_diagram", "question_diversity", "self_refining")
 IN_TWO += ("offline_language", "refined_language", "language_weights")
 
@@ -23,18 +24,20 @@ IN_TWO += ("offline_language", "refined_language", "language_weights")
 def make_all(names: Sequence[str], out: Path, quick: bool, jobs: int) -> bool:
     """Make these figures, so many at a time; whether all of them were made.
 
-    Those that use two processes themselves come last, one after the other, in this process.
+    Those that use two processes themselves are made here, one after the other, and the others
+    beside them, since one that is drawn leaves its processes idle.
     """
-    last = [] if quick else [name for name in IN_TWO if name in names]
-    together = [name for name in dict.fromkeys(names) if name not in last]
-    made, jobs = [], min(jobs, len(together))
-    if jobs > 1:
-        many = len(together)
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            made += pool.map(_make_alone, together, [out] * many, [quick] * many)
-        together = []
-    made += [_make_alone(name, out, quick) for name in (*together, *last)]
-    return all(made)
+    here = [] if quick else [name for name in IN_TWO if name in names]
+    beside = [name for name in dict.fromkeys(names) if name not in here]
+    processes = min(jobs - bool(here), len(beside))
+    if processes == 0 or (processes == 1 and not here):
+        made = [_make_alone(name, out, quick) for name in (*beside, *here)]
+        return all(made)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        many = len(beside)
+        others = pool.map(_make_alone, beside, [out] * many, [quick] * many)
+        made = [_make_alone(name, out, quick) for name in here]
+        return all([*made, *others])
 
 
 def _make_alone(name: str, out: Path, quick: bool) -> bool:

@@ -14,8 +14,6 @@ Source: theory.md, C04 (v1's abstract, at fixed mu only as an observation) and C
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ import bdtheory as bdt
 from bdtheory.tasks import digits
 from bdtheory.weights import auc
 
-from . import style
+from . import _language, style
 from .style import LOOKS
 
 MUS = (1e-2, 1e-3, 1e-4)
@@ -57,12 +55,7 @@ def compute(quick: bool) -> dict[str, np.ndarray]:
     _require_data()
     mus, seeds = (MUS[:1], SEEDS[:1]) if quick else (MUS, SEEDS)
     jobs = [(mu, seed, quick) for mu in mus for seed in seeds]
-    if quick:
-        rows = [_compare(*job) for job in jobs]
-    else:  # `spawn`: the same on every system, and safe with BLAS threads
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(2, mp_context=context) as pool:
-            rows = list(pool.map(_compare, *zip(*jobs, strict=True)))
+    rows = _language.run_all(_compare, jobs, quick)
     table = np.array(rows).reshape(len(mus), len(seeds), len(METHODS), len(NUMBERS))
     return {"mu": np.array(mus)} | dict(zip(NUMBERS, np.moveaxis(table, -1, 0), strict=True))
 

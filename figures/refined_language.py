@@ -64,11 +64,14 @@ def compute(quick: bool) -> dict[str, np.ndarray]:
     pairs = [(task, seed) for task in SETTINGS for seed in seeds]
     jobs = [(task, seed, starts[task], quick) for task, seed in pairs]
     offline = _language.run_all(_language.compare, [(*job, METHODS) for job in jobs], quick)
-    online = _language.run_all(refined, jobs, quick)
+    given = [found.selections for found in offline]
+    online = _language.run_all(
+        refined, [(*job, own) for job, own in zip(jobs, given, strict=True)], quick
+    )
     arrays = {}
     for task in SETTINGS:
         rows = [k for k, (name, _) in enumerate(pairs) if name == task]
-        both = np.array([np.vstack([offline[k][0], online[k].scores]) for k in rows])
+        both = np.array([np.vstack([offline[k].scores, online[k].scores]) for k in rows])
         arrays[f"{task} score"] = both[:, [[*METHODS, *ONLINE].index(name) for name in EVERY]]
         arrays[f"{task} questions"] = np.array([online[k].questions for k in rows])
         sizes = [1 + _language.make(task, pairs[k][1], quick).groups.max() for k in rows]
@@ -77,8 +80,10 @@ def compute(quick: bool) -> dict[str, np.ndarray]:
     return arrays
 
 
-def refined(name: str, seed: int, start: Any, quick: bool) -> Refined:
-    """Offline selection, then online and combined rounds from it, by both methods."""
+def refined(
+    name: str, seed: int, start: Any, quick: bool, offline: dict[str, bdt.Selection]
+) -> Refined:
+    """Online and combined rounds from the offline selections, by both methods."""
     task, _ = _language.make(name, seed, quick).split_validation()
     network = _language.model(name, task, start, quick)
     problem = task.problem(network)
@@ -89,13 +94,13 @@ def refined(name: str, seed: int, start: Any, quick: bool) -> Refined:
         end=END,
     )
     rows, questions, last = [], [], []
-    for method in (bdt.Penalty(), SETTINGS[name].bmo):
-        offline = bdt.learn_weights(problem, method, seed=seed)
-        masses = np.bincount(task.groups, weights=np.asarray(offline.weights))
+    for kind in ("Penalty", "BMO"):
+        method, first = _language.solver(name, kind), offline[kind]
+        masses = np.bincount(task.groups, weights=np.asarray(first.weights))
         before = float(np.exp(entropy(masses)))
         for share, kept in WAYS:
             own = dataclasses.replace(generation, share=share, offline=kept)
-            found = bdt.refine(problem, method, ROUNDS, generation=own, offline=offline, seed=seed)
+            found = bdt.refine(problem, method, ROUNDS, generation=own, offline=first, seed=seed)
             responses = _language.respond(task, problem, found.selection.theta)
             rows.append(_language.scores(name, task, responses))
             questions.append([before, *found.history["questions"]])

@@ -277,6 +277,25 @@ def test_a_job_of_language_runs_is_run_once(monkeypatch):
     assert calls == [("x", False), ("x", True), ("y", True)]
 
 
+def test_rounds_begin_with_the_selections_that_offline_runs_gave():
+    """A selection of `compare` is what the same method would give anew on the same task."""
+    import bdtheory as bdt
+
+    language = load("_language")
+    with language.one_thread_here():
+        found = language.compare("quality", 0, None, True, ["Penalty", "BMO"])
+        task, _ = language.make("quality", 0, True).split_validation()
+        problem = task.problem(language.model("quality", task, None, True))
+        for name, own in found.selections.items():
+            method = language.solver("quality", name)
+            anew = bdt.learn_weights(problem, method, seed=0)
+            np.testing.assert_array_equal(own.weights, anew.weights)
+            other = bdt.learn_weights(problem, method, seed=1)
+            assert np.abs(other.weights - own.weights).max() > 1e-6
+            assert own.theta is None
+            assert own.method == anew.method
+
+
 def test_the_report_shows_the_refined_results(arrays, tmp_path):
     from paper_checks.results import refined
 

@@ -122,6 +122,18 @@ def test_no_token_sees_a_later_one():
     assert all(float((x - y)[0, t].abs().max()) > 1e-3 for t in range(3, 6))
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_wanted_places_are_those_of_all_places(layers):
+    """What is left out after the last attention changes nothing in what is returned."""
+    model = tiny(layers=layers)
+    theta, ids = theta_of(model), torch.tensor([[1, 2, 3, 4], [4, 1, 0, 2]])
+    wanted = torch.tensor([6, 0, 3])
+    whole = hidden(theta, ids, layers, model.heads)
+    some = hidden(theta, ids, layers, model.heads, wanted=wanted)
+    torch.testing.assert_close(some, whole.flatten(0, 1)[wanted])
+    assert float((some[0] - some[1]).abs().max()) > 1e-3
+
+
 def test_attention_scores_depend_on_the_distance_alone():
     """Rotary positions: q at place a against k at place b, shifted by any s (Su et al. 2021)."""
     D, T = 8, 11

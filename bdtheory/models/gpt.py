@@ -28,46 +28,64 @@ def shapes(V: int, C: int, layers: int) -> dict[str, tuple[int, ...]]:
     return {"embedding": (V, C)} | blocks | {"norm": (C,)}
 
 
-def hidden(theta: Theta, ids: torch.Tensor, layers: int, heads: int, cache: Cache | None = None):
-    """The normed residual stream (n, T, C) of tokens (n, T); with a cache, of those that follow."""
+def hidden(
+    theta: Theta,
+    ids: torch.Tensor,
+    layers: int,
+    heads: int,
+    cache: Cache | None = None,
+    wanted: torch.Tensor | None = None,
+):
+    """The normed residual stream (n, T, C) of tokens (n, T); with a cache, of those that follow.
+
+    `wanted` (k,), places in the flattened n * T: only these are returned, (k, C). The others are
+    then left out once nobody looks at them any more, after the last attention.
+    """
     T, C = ids.shape[1], theta["embedding"].shape[1]
     start = None if cache is None else cache.position
     cos_sin = rotation(T, C // heads, theta["embedding"], start)
     x = F.embedding(ids, theta["embedding"])
     for k in range(layers):
-        block = {name: theta[f"{k}.{name}"] for name in ("norm1", "qkv", "out")}
-        x = x + attention(block, F.rms_norm(x, (C,), block["norm1"]), heads, cos_sin, cache, k)
+        normed = F.rms_norm(x, (C,), theta[f"{k}.norm1"])
+        y = attention(F.linear(normed, theta[f"{k}.qkv"]), heads, cos_sin, cache, k)
+        if wanted is not None and k == layers - 1:
+            x, y = (part.flatten(0, 1).index_select(0, wanted) for part in (x, y))
+        x = x + F.linear(y, theta[f"{k}.out"])
         up = F.linear(F.rms_norm(x, (C,), theta[f"{k}.norm2"]), theta[f"{k}.up"])
         x = x + F.linear(F.gelu(up, approximate="tanh"), theta[f"{k}.down"])
     return F.rms_norm(x, (C,), theta["norm"])
 
 
-def attention(block: Theta, x: torch.Tensor, heads: int, cos_sin, cache: Cache | None, layer: int):
-    """Causal multi-head self-attention of x (n, T, C), with rotated queries and keys."""
-    n, T, C = x.shape
-    qkv = F.linear(x, block["qkv"]).view(n, T, 3, heads, C // heads)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, heads, T, D)
-    q, k, mask = rotate(q, cos_sin), rotate(k, cos_sin), None
+def attention(qkv: torch.Tensor, heads: int, cos_sin, cache: Cache | None, layer: int):
+    """Causal multi-head self-attention (n, T, C) of qkv (n, T, 3C), queries and keys rotated."""
+    n, T, C = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    parts = qkv.view(n, T, 3, heads, C // heads).permute(2, 0, 3, 1, 4)  # (3, n, heads, T, D)
+    qk, v = parts.split([2, 1])
+    (q, k), v, mask = rotate(qk, cos_sin), v[0], None
     if cache is not None:
         k, v, mask = cache.append(layer, k, v)
     y = F.scaled_dot_product_attention(
         q.to(v.dtype), k.to(v.dtype), v, attn_mask=mask, is_causal=mask is None
     )
-    return F.linear(y.transpose(1, 2).reshape(n, T, C), block["out"])
+    return y.transpose(1, 2).reshape(n, T, C)
 
 
 def rotation(T: int, D: int, like: torch.Tensor, start: torch.Tensor | None):
-    """cos and sin of position * 10000^(-2j/D), (T, D/2), or (n, 1, 1, D/2) at positions `start`."""
+    """cos, and sin with its sign, for `rotate`: of position * 10000^(-2j/D), j < D/2, twice.
+
+    (T, D), or (n, 1, 1, D) at positions `start`.
+    """
     rate = 10000.0 ** (-torch.arange(0, D, 2, device=like.device, dtype=like.dtype) / D)
     at = torch.arange(T, device=like.device) if start is None else start[:, None, None]
     angle = at[..., None] * rate
-    return angle.cos(), angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
 
 def rotate(x: torch.Tensor, cos_sin: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
     """Each pair (x_j, x_{j + D/2}) of the last axis turned by its angle."""
-    (cos, sin), (a, b) = cos_sin, x.chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    cos, sin = cos_sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 @dataclass

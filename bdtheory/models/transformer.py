@@ -20,7 +20,7 @@ from ..selection import to_numpy
 from .checks import check_choice, check_count, check_flag, check_number
 from .gpt import Cache, Theta, hidden, shapes
 from .samples import Samples
-from .tokens import Tokens, encode, encode_prompts, prepare_tokens
+from .tokens import Tokens, encode, encode_prompts, prepare_tokens, response_tokens
 from .training import DEFAULT, Training
 
 CHUNK = 256  # pairs per forward pass of `losses`: bounds the memory of an evaluation
@@ -144,19 +144,14 @@ class TransformerLM:
 
     def _losses(self, theta: Theta, data: Tokens) -> torch.Tensor:
         """One forward pass. Padding follows every token that counts, and attention is causal."""
-        n, T = data.ids.shape
+        index, pair = response_tokens(data)
         trunk = _compiled() if self.compile else hidden
         with self._autocast(data.ids.device):
-            # Position t predicts token t + 1, so the last token is no input: T - 1 positions.
-            x = trunk(theta, data.ids[:, :-1], self.layers, self.heads)  # (n, T-1, C)
-            at = torch.arange(1, T, device=data.ids.device)  # position of the token predicted
-            counts = (at >= data.prompt[:, None]) & (at < data.length[:, None])  # (n, T-1)
-            index = counts.flatten().nonzero()[:, 0]  # (k,), k the tokens of all responses
-            x = x.flatten(0, 1).index_select(0, index)
+            x = trunk(theta, data.ids[:, :-1], self.layers, self.heads, wanted=index)  # (k, C)
             logits = F.linear(x, theta["embedding"])  # (k, V)
             per_token = F.cross_entropy(logits, data.ids[:, 1:].flatten()[index], reduction="none")
-        pair = index // (T - 1)  # which of the n pairs each of the k tokens belongs to
-        return torch.zeros(n, dtype=per_token.dtype, device=x.device).index_add(0, pair, per_token)
+        zero = torch.zeros(len(data), dtype=per_token.dtype, device=x.device)
+        return zero.index_add(0, pair, per_token)
 
     def losses_and_gradient(self, theta: Theta, w: Any, data: Tokens) -> tuple[torch.Tensor, Theta]:
         """(l_i, (n,); gradient of sum_i w_i l_i, shaped like theta) from one forward pass.
