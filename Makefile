@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test figures docs lint bench bench-env clean
+.PHONY: setup verify test figures docs lint bench bench-env lm-demo clean
 
 setup: .venv/ready
 
@@ -53,6 +53,9 @@ bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.generalisation
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.explorer
+
+lm-demo: .venv/ready  ## selection of pairs with SmolLM2, three seeds; fetches the model (93 MB)
+	$(BIN)/python -m benchmarks.lm_demo --model "$$($(BIN)/bdtheory fetch-model)"
 
 bench-env: .bench-env/ready  ## other libraries, for benchmarks.bilevel, in an environment of theirs
 

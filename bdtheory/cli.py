@@ -2,8 +2,8 @@
 
 From here to the linear solve, reading down: main -> build_parser -> compare or select -> load
 -> measure -> learn_weights; then methods/implicit.py -> hypergradient.py (`refit`) -> models/.
-What is read is in inputs.py, what is printed in console.py, what is written in outputs.py;
-`refine`, which makes its own data, is in cli_refine.py.
+What is read is in inputs.py, what is printed in console.py, what is written in outputs.py.
+`select` on question-response pairs is in cli_pairs.py; `refine` in cli_refine.py.
 """
 
 from __future__ import annotations
@@ -17,6 +17,17 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import __version__
+from .cli_fetch import FETCH, FETCH_EPILOG, fetch, fetch_options
+from .cli_pairs import (
+    PAIRS,
+    PAIRS_HELP,
+    need_output,
+    one_of,
+    pair_options,
+    select_pair_options,
+    select_pairs,
+    settle,
+)
 from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
 from .console import Progress, Row, finite, print_selection, print_table
 from .inputs import choose_model, load
@@ -32,6 +43,7 @@ from .methods import (
     learn_weights,
 )
 from .outputs import outputs, write_comparison, write_selection
+from .pairs_input import holds_pairs
 from .problem import Problem
 from .selection import Selection, Status, as_text
 from .weights import auc, effective_sample_size
@@ -51,8 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, ImportError) as error:
         print("bdtheory: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("bdtheory: interrupted; nothing was written", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:  # says how to go on, where one can
+        said = str(interrupt) or "nothing was written"
+        print("bdtheory: interrupted;", said, file=sys.stderr)
         return 130
     return 0
 
@@ -88,27 +101,40 @@ def build_parser() -> Parser:
     sub = commands.add_parser(
         "select", help=summary, description=SELECT, epilog=SELECT_EPILOG, **layout
     )
-    sub.set_defaults(command=select)
-    _shared_options(sub)
+    _shared_options(sub, pairs=True)
     _select_options(sub)
-    summary = "rounds of generation after selection, on a toy language task"
+    pair_options(sub)
+    select_pair_options(sub)
+    sub.set_defaults(command=select, mu=None, intercept=None)  # see TABLES
+    summary = "rounds of generation after selection, on pairs or a toy language task"
     sub = commands.add_parser(
         "refine", help=summary, description=REFINE, epilog=REFINE_EPILOG, **layout
     )
     sub.set_defaults(command=refine)
     refine_options(sub)
+    summary = "a small language model, downloaded once, as a folder"
+    sub = commands.add_parser(
+        "fetch-model", help=summary, description=FETCH, epilog=FETCH_EPILOG, **layout
+    )
+    sub.set_defaults(command=fetch)
+    fetch_options(sub)
     return parser
 
 
-def _shared_options(parser: Parser) -> None:
+def _shared_options(parser: Parser, pairs: bool = False) -> None:
     add = parser.add_argument_group("data, from files or --dataset").add_argument
-    add("train", nargs="?", metavar="TRAIN.csv", help="training rows to be weighted (or .npz)")
+    text = "training rows to be weighted (or .npz)"
+    text = (
+        "training rows: a table (.csv, .npz) or pairs (.jsonl, .json, .parquet)" if pairs else text
+    )
+    add("train", nargs="?", metavar="TRAIN" if pairs else "TRAIN.csv", help=text)
     add("--val", metavar="FILE", help="trusted validation rows, from which weights are learned")
     add("--target", metavar="NAME", help="target column of every file (in .npz: array, default y)")
     add("--test", metavar="FILE", help="test rows; nothing but the test loss depends on them")
     add("--id", metavar="COLUMN", help="training column that names rows; kept, not a feature")
     add("--group", metavar="COLUMN", help="training column; the rows of a group share one weight")
     text = "training column: 1 or true for clean rows, 0 or false for bad ones; only for the AUC"
+    text += "; of pairs also good or clean, and anything else is bad" if pairs else ""
     add("--truth", metavar="COLUMN", help=text)
     text = "handwritten digits (needs scikit-learn): 1000 training, 400 validation, 397 test rows"
     add("--dataset", choices=("digits",), help=text)
@@ -116,7 +142,11 @@ def _shared_options(parser: Parser) -> None:
     add("--corrupt", type=float, metavar="SHARE", help=text)
     add = parser.add_argument_group("model and run").add_argument
     text = "auto (default): logistic for text or at most 20 distinct whole numbers, else ridge"
-    add("--model", choices=("ridge", "logistic", "auto"), default="auto", help=text)
+    if pairs:
+        text = f"tables: ridge, logistic or {text}; pairs: a folder, or a name in the local cache"
+        add("--model", metavar="MODEL", help=text)
+    else:
+        add("--model", choices=MODELS, default="auto", help=text)
     text = "ridge penalty on the parameters, >= 0, in units of squared features (default 0.01)"
     add("--mu", type=float, default=1e-2, help=text)
     add("--intercept", action="store_true", help="add an unpenalised intercept (default: none)")
@@ -136,13 +166,18 @@ def _compare_options(parser: Parser) -> None:
 def _select_options(parser: Parser) -> None:
     add = parser.add_argument_group("selection").add_argument
     text = (
-        "implicit (default): least validation loss, by exact hypergradients; penalty: the same in "
-        "one level; bmo: closed-form weights; auto: what generalises, chosen by cross-fitting"
+        "implicit (default for tables): least validation loss, by exact hypergradients; penalty "
+        "(default for pairs): the same in one level; bmo: closed-form weights; auto: what "
+        "generalises, chosen by cross-fitting"
     )
-    names = ("implicit", "penalty", "bmo", "auto")
-    add("--method", choices=names, default="implicit", help=text)
+    add("--method", choices=("implicit", "penalty", "bmo", "auto"), help=text)
     text = "where the result goes: a new folder, or an earlier result, which is replaced"
-    add("-o", dest="output", metavar="FOLDER", required=True, help=text)
+    add("-o", dest="output", metavar="FOLDER", help=text)
+
+
+MODELS = ("ridge", "logistic", "auto")
+# The options of `select` on tables, and what they are where they are not given.
+TABLES: dict[str, Any] = {"mu": 1e-2, "intercept": False, "model": "auto", "method": "implicit"}
 
 
 def compare(args: Namespace) -> None:
@@ -166,6 +201,11 @@ def compare(args: Namespace) -> None:
 
 def select(args: Namespace) -> None:
     """The weights of one method: a folder of files, and a summary."""
+    if holds_pairs(args.train):
+        return select_pairs(args)
+    settle(args, TABLES, set(PAIRS), "tables")
+    one_of(args, "model", MODELS)
+    need_output(args)
     task, ids = load(args)
     problem = task.problem(choose_model(args, task.train[1]))
     match args.method:
@@ -223,6 +263,7 @@ PROGRAM_EPILOG = """\
 examples:
   bdtheory compare --dataset digits
   bdtheory select train.csv --val trusted.csv --target label -o result
+  bdtheory select train.jsonl --val trusted.jsonl --model FOLDER -o result
   bdtheory refine --task safety
 
 `bdtheory compare --help`, `bdtheory select --help` and `bdtheory refine --help` say more.
@@ -260,14 +301,17 @@ unknown.
 {FILES}"""
 
 SELECT = """\
-Weights for training samples, learned from trusted validation data, written to a folder."""
+Weights for training samples, learned from trusted validation data, written to a folder. TRAIN is a
+table (.csv, .npz), or question-response pairs (.jsonl, .json, .parquet) with a language model."""
 
 SELECT_EPILOG = f"""\
 examples:
   bdtheory select train.csv --val trusted.csv --target label --id key -o result
   bdtheory select --dataset digits --corrupt 0.3 --method bmo -o digits-weights
+  bdtheory select train.jsonl --val trusted.jsonl --model models/smollm2 --dry-run
+  bdtheory select train.jsonl --val trusted.jsonl --model models/smollm2 --top 0.5 -o result
 
-output in FOLDER, complete or not there at all:
+output of a table in FOLDER, complete or not there at all:
   weights.csv   row (1 is the first row of data), the id if --id is given, weight; weights sum to 1
   history.csv   iteration, seconds of processor time, val_loss after each outer step
   config.json   options, versions, checksums of the input files, status, losses
@@ -275,4 +319,6 @@ output in FOLDER, complete or not there at all:
 Two runs with the same seed write the same numbers, the seconds apart.
 --json writes status, message, losses, ess and auc as one object.
 
-{FILES}"""
+{FILES}
+
+{PAIRS_HELP}"""

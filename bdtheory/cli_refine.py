@@ -1,5 +1,7 @@
 """`bdtheory refine`: self-refining on a toy language task, with a small model pretrained for it.
 
+On question-response pairs of the user's own it is in pairs_refine.py.
+
 From here to the model, reading down: refine -> refining.refine for offline selection, go_on for the
 rounds -> rounds.py -> methods/train.py. What is printed is made in console.py, what is written in
 outputs.py.
@@ -18,11 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import refining
+from .cli_pairs import PAIRS, pair_options, settle
 from .console import RoundRow, StatusLine, example_lines, finite, print_rounds
 from .linalg import few_threads
 from .methods import Penalty
 from .models.checks import check_count
 from .outputs import options_of, outputs, write_rounds
+from .pairs_input import holds_pairs
+from .pairs_refine import refine_pair_options, refine_pairs
 from .refinement import Refinement
 from .refining import Generation
 from .rounds import Rounds
@@ -39,43 +44,76 @@ REFUSED = {  # options of the other commands, and why they mean nothing here
     "mu": "the model is a transformer, which has no ridge",
     "test": "the task makes its own test questions",
 }
+# The options of a task, and what they are where they are not given; None: the task's own.
+TASK: dict[str, Any] = {
+    "method": "bmo",
+    "rounds": 4,
+    "share": 1.0,
+    "offline": 0.5,
+    "responses": 2,
+    "temperature": 1.0,
+    "steps": 200,
+    "pretrain_steps": None,
+}
+OF_PAIRS = {*PAIRS, "train", "val", "truth", "selection", "max_new"} - {"resume"}
 
 
 def refine_options(parser: ArgumentParser) -> None:
     """The options of `bdtheory refine`."""
-    add = parser.add_argument_group("task and method").add_argument
+    add = parser.add_argument_group("data: pairs of your own, or --task").add_argument
+    add("train", nargs="?", metavar="TRAIN", help="training pairs (.jsonl, .json, .parquet)")
+    add("--val", metavar="FILE", help="trusted validation pairs, from which weights are learned")
+    add("--test", metavar="FILE", help="test pairs; nothing but the test loss depends on them")
+    text = "training column: 1, true, good or clean, anything else is bad; only for the AUC"
+    add("--truth", metavar="COLUMN", help=text)
+    add("--model", metavar="FOLDER", help="language model, for pairs: a folder, or a cached name")
     text = "quality: half of the responses are bad; safety: harmful questions are complied with"
-    add("--task", choices=tuple(SETTINGS), required=True, help=text)
-    text = "bmo (default): importance ratios as weights; penalty: a selector that is learned"
-    add("--method", choices=("bmo", "penalty"), default="bmo", help=text)
+    add("--task", choices=tuple(SETTINGS), help=text)
+    text = (
+        "bmo (default for --task): importance ratios as weights; penalty (default for pairs): a "
+        "selector that is learned"
+    )
+    add("--method", choices=("bmo", "penalty"), help=text)
     add = parser.add_argument_group("rounds").add_argument
-    add("--rounds", type=int, default=4, help="rounds of generation, >= 1 (default 4)")
-    text = "share of the questions regenerated in a round, those of lowest weight, in (0, 1] (1.0)"
-    add("--share", type=float, default=1.0, help=text)
-    text = "mass of the offline pairs beside the generated ones, in [0, 1); 0: online only (0.5)"
-    add("--offline", type=float, default=0.5, help=text)
-    add("--responses", type=int, default=2, help="responses generated for a question (default 2)")
-    text = "> 0; near 0 all responses to a question are the same (default 1.0)"
-    add("--temperature", type=float, default=1.0, help=text)
-    add = parser.add_argument_group("training").add_argument
+    add("--rounds", type=int, help="rounds of generation, >= 1 (default 4; for pairs 1)")
+    text = (
+        "share of the questions regenerated in a round, those of lowest weight, in (0, 1] (default "
+        "1.0; for pairs 0.25)"
+    )
+    add("--share", type=float, help=text)
+    text = (
+        "mass of the offline pairs beside the generated ones, in [0, 1); 0: online only (default "
+        "0.5; for pairs 1 - share)"
+    )
+    add("--offline", type=float, help=text)
+    text = "responses generated for a question (default 2; for pairs 1)"
+    add("--responses", type=int, help=text)
+    text = "> 0; near 0 all responses to a question are the same (default 1.0; for pairs 0.8)"
+    add("--temperature", type=float, help=text)
+    add = parser.add_argument_group("training, for --task").add_argument
     text = "optimiser steps of offline selection; each round takes a quarter (default 200)"
-    add("--steps", type=int, default=200, help=text)
+    add("--steps", type=int, help=text)
     text = "optimiser steps of pretraining (default 1500 for quality, 1000 for safety)"
     add("--pretrain-steps", type=int, metavar="STEPS", help=text)
+    refine_pair_options(parser)
+    pair_options(parser)
+    add = parser.add_argument_group("run and output").add_argument
     add("--seed", type=int, default=0, help="seeds data, training and rounds, >= 0 (default 0)")
-    add = parser.add_argument_group("output").add_argument
     add("--json", metavar="FILE", help="also write the result to FILE as JSON")
-    text = "also write files there: a new folder, or an earlier result, which is replaced"
+    text = "write files there: a new folder, or an earlier result, which is replaced"
     add("-o", dest="output", metavar="FOLDER", help=text)
-    text = "go on from the earlier result in FOLDER, made with the same options, up to --rounds"
+    text = (
+        "--task: go on from the earlier result in FOLDER, made with the same options, up to "
+        "--rounds; pairs: go on with an interrupted run, from FOLDER.unfinished"
+    )
     add("--resume", action="store_true", help=text)
-    for name in REFUSED:
-        parser.add_argument(f"--{name}", help=SUPPRESS)
-    parser.set_defaults(refused=("refused", *REFUSED))
+    parser.add_argument("--mu", help=SUPPRESS)
 
 
 def refine(args: Namespace) -> None:
     """Offline selection and rounds on a toy task: a table, examples, and files where asked for."""
+    if holds_pairs(args.train):
+        return refine_pairs(args)
     setting = check(args)
     method = setting.bmo if args.method == "bmo" else Penalty()
     task = setting.make(args.seed)
@@ -115,6 +153,16 @@ def check(args: Namespace) -> Setting:
     for name, reason in REFUSED.items():
         if getattr(args, name) is not None:
             raise ValueError(f"got --{name}; {reason}; try leaving it out")
+        vars(args).pop(name)
+    if args.train is not None:
+        raise ValueError(
+            f"got {args.train}; needed pairs in a .jsonl, .json or .parquet file; try another file"
+        )
+    if args.task is None:
+        raise ValueError(
+            "got neither training pairs nor --task; needed one of them; try --task quality"
+        )
+    settle(args, TASK, OF_PAIRS, "--task")
     if args.resume and args.output is None:
         raise ValueError("got --resume without -o; needed the folder of a result; try -o FOLDER")
     setting = SETTINGS[args.task]
@@ -231,12 +279,13 @@ def rows_of(
 
 
 REFINE = """\
-Self-refining on a toy language task whose truth is known: responses that selection throws away are
-generated anew by the model, and learned from beside the offline ones. Shows what that gains and
-what it loses, for each kind of question."""
+Self-refining: responses that selection throws away are generated anew by the model, and learned
+from beside the offline ones. On question-response pairs of your own, with a language model; or with
+--task on a toy task whose truth is known, to see what that gains and loses on each kind of
+question."""
 
 REFINE_EPILOG = """\
-what happens:
+what happens with --task:
   pretraining   a transformer of two layers learns the task's corpus; the same for every --seed
   offline       each training pair gets a weight, learned from trusted validation pairs, while the
                 model learns from both
@@ -252,15 +301,23 @@ examples:
   bdtheory refine --task quality
   bdtheory refine --task safety --method penalty --offline 0 --rounds 6 -o safety-online
   bdtheory refine --task safety --method penalty --offline 0 --rounds 9 -o safety-online --resume
+  bdtheory refine train.jsonl --val trusted.jsonl --model models/smollm2 -o refined
 
-A run takes about half a minute on one core, nearly all of it pretraining; --pretrain-steps 200 is
-for a first look. Two runs with the same options write the same numbers, the seconds apart.
+A run of a task takes about half a minute on one core, nearly all of it pretraining;
+--pretrain-steps 200 is for a first look. Two runs with the same options write the same numbers, the
+seconds apart.
 
-output in FOLDER, complete or not there at all:
+output of a task in FOLDER, complete or not there at all:
   rounds.csv    a row for offline selection (round 0) and for every round, as in the table
   examples.txt  a few questions with the offline response and a generated one, of every round
   config.json   options, versions, the same rows
   refinement/   for Python: bdtheory.refinement.Refinement.load("FOLDER/refinement")
 --json writes task, method, message, rounds and examples (as tokens) as one object.
---mu and --test belong to the other commands: this model has no ridge, and the task makes its own
-test questions."""
+A task has no use for --mu and --test: its model has no ridge, and it makes its own test questions.
+
+output of pairs in FOLDER, complete or not there at all:
+  refined.jsonl   the training rows, then the generated ones (the same columns, another response),
+                  with `weight`, mean 1 over all rows, `generated` and `round`; .parquet likewise
+  report.html, model-card.md, manifest.json, history.csv, selection/ (last round), offline/
+Pairs have no pretraining: selection is that of `bdtheory select`, whose help says more on files and
+options; rounds begin with the model as it is. --selection takes an earlier result of it."""

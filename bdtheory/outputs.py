@@ -26,6 +26,8 @@ from .selection import Selection, as_text
 from .storage import draft_folder
 from .tasks import write_csv
 
+MANIFEST = "manifest.json"  # of pairs, in the place of config.json
+
 
 @dataclass(frozen=True)
 class Places:
@@ -100,7 +102,7 @@ def _draft_folder(path: str | None, command: str) -> Iterator[Path | None]:
 def _check_replaceable(path: str, place: Path, command: str) -> None:
     """A ValueError unless the place is free, an empty folder, or holds just a result of `command`.
 
-    A result says so in its config.json, which lists its files.
+    A result says so in its config.json or manifest.json, which lists its files.
     """
     if not place.exists():
         return
@@ -112,16 +114,21 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
             "own; try a folder inside it"
         )
     found = {p.relative_to(place).as_posix() for p in place.rglob("*") if not p.is_dir()}
-    try:
-        config = json.loads((place / "config.json").read_text())
-        mine = set(config["files"]) if config["command"] == command else set()
-    except (OSError, ValueError, KeyError, TypeError):
-        mine = set()
+    mine = set().union(*(_listed(place / name, command) for name in ("config.json", MANIFEST)))
     if not found <= mine:
         raise ValueError(
             f"{path} holds other files, such as {min(found - mine)}; needed a new or "
             f"empty folder, or an earlier result of `{command}`; try a new -o FOLDER"
         )
+
+
+def _listed(path: Path, command: str) -> set[str]:
+    """The files that belong to a result of `command`, as it says itself; none of another one."""
+    try:
+        config = json.loads(path.read_text())
+        return set(config["files"]) if config["command"] == command else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def input_files(args: Namespace) -> list[str]:
@@ -134,9 +141,9 @@ def write_comparison(places: Places, args: Namespace, problem: Problem, rows: li
     """compare.csv, compare.json and config.json into the folder, the rows into the --json file."""
     table = [row.as_json() for row in rows]
     if places.file:
-        _write_json(places.file, table)
+        write_json(places.file, table)
     if places.folder:
-        _write_json(places.folder / "compare.json", table)
+        write_json(places.folder / "compare.json", table)
         names = [field.name for field in fields(Row)]
         write_csv(places.folder / "compare.csv", names, [list(asdict(r).values()) for r in rows])
         _write_config(places.folder, "bdtheory compare", args, problem, {})
@@ -154,7 +161,7 @@ def write_selection(
     result = row.as_json() | {"status": row.status, "message": fit.message}
     del result["seconds"]  # kept in history.csv only: everything else is the same in every run
     if places.file:
-        _write_json(places.file, result)
+        write_json(places.file, result)
     if places.folder:
         named = [] if ids is None else [ids]
         rows = zip(range(1, problem.N + 1), *named, fit.weights.tolist(), strict=True)
@@ -186,7 +193,7 @@ def write_rounds(
         "examples": found.examples,
     }
     if places.file:
-        _write_json(places.file, result)
+        write_json(places.file, result)
     if places.folder:
         kinds = list(rows[0].scores)
         names = ["round", "val_loss", "score", *kinds, "questions", "ess", "clipped", "empty"]
@@ -224,12 +231,12 @@ def _write_config(
             **versions,
         },
     }
-    _write_json(folder / "config.json", config | ({"result": result} if result else {}))
+    write_json(folder / "config.json", config | ({"result": result} if result else {}))
 
 
 def options_of(args: Namespace) -> dict[str, Any]:
     """The options that say what a result is, not where it went or how it came to be."""
-    skipped = ("command", "output", "json", "resume", *getattr(args, "refused", ()))
+    skipped = ("command", "output", "json", "resume", "dry_run", *getattr(args, "refused", ()))
     return {name: value for name, value in vars(args).items() if name not in skipped}
 
 
@@ -238,5 +245,6 @@ def _sha256(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """The value as JSON, numbers that are not finite refused."""
     path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n")

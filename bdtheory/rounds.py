@@ -49,7 +49,7 @@ class Rounds:
     def advance(self) -> None:
         """One round: generate, put the pairs together, adapt, record."""
         theta = self._theta()
-        with threads_for(theta):
+        with threads_for(self.problem.model, theta):
             self._advance(theta)
 
     def _advance(self, theta: Any) -> None:

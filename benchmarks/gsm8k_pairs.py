@@ -8,14 +8,13 @@ the training: the intervals are over these, not over data sets.
 from __future__ import annotations
 
 import argparse
-import time
 from pathlib import Path
 
 from bdtheory.tasks import read_rows
 
-from ._pairs import Data, model_folder, print_detection, print_losses, run_all
+from ._pairs import Data, compare, model_folder
 
-PASSES = 2
+PASSES = 1
 
 
 def read(folder: Path) -> Data:
@@ -38,16 +37,8 @@ def main() -> None:
     if not (options.data / "train.jsonl").is_file():
         print(f"skipped: {options.data} has no train.jsonl; try --data FOLDER")
         return
-    start, data = time.perf_counter(), read(options.data)
-    by_seed = dict.fromkeys(range(options.seeds), data)
-    runs, free = run_all(by_seed, model_folder(options.model), PASSES, options.jobs)
-    print(
-        f"{len(data.train)} training pairs, {len(data.val)} trusted, {len(data.test)} held out; "
-        f"{options.seeds} seeds\n"
-    )
-    print_losses(runs)
-    print_detection(runs, free, by_seed)
-    print(f"\n{time.perf_counter() - start:.0f} s")
+    by_seed = dict.fromkeys(range(options.seeds), read(options.data))
+    compare(by_seed, model_folder(options.model), PASSES, options.jobs)
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def test_help_teaches_with_examples_that_parse(capsys):
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 100
     examples = [line.strip() for line in text.splitlines() if line.startswith("  bdtheory ")]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         assert cli.build_parser().parse_args(shlex.split(example)[1:]).command is cli_refine.refine
     for word in ("what happens", "half a minute", "--resume", "rounds.csv", "--json", "[0, 1)"):

@@ -50,9 +50,11 @@ def train(
 
     `selector` takes the place of the method's own, as in a round of `refine`.
     """
+    for data in (problem.val, problem.train):
+        getattr(problem.model, "remember", _nothing)(data)  # what no step changes
     run = Run(problem, selector or method.selector(problem), seed)
     store = None if checkpoint is None else Checkpoint(checkpoint, problem, method, seed)
-    with threads_for(run.leader.theta):
+    with threads_for(problem.model, run.leader.theta):
         if store is None or not store.resume(run):
             run.evaluate()
             run.save(store)  # a folder that cannot be written is found out now
@@ -306,6 +308,10 @@ def mean(problem: Problem, theta: Theta, data: Any) -> float:
     """Mean loss at theta, a float."""
     with torch.no_grad():
         return float(problem.model.losses(theta, data).mean())
+
+
+def _nothing(data: Any) -> None:
+    """A model without frozen parts has nothing to compute beforehand."""
 
 
 def _by_length(batch: Any) -> np.ndarray:

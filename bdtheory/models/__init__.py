@@ -4,7 +4,8 @@ A model is anything with `prepare(train, val, test)`, `losses(theta, data) -> (N
 `weighted_gradient(theta, w, data)`, and `initial_theta(data)` to start from. Convex models have
 `fit(w, data, warm_start, val=None) -> Fit` instead, whose `vjp` gives the exact hypergradient.
 Models that are trained have `training`, `losses_and_gradient(theta, w, data)` and theta as a dict
-of tensors. `TransformerLM` is in transformer.py, which needs torch and is imported on use.
+of tensors; one with frozen parts may offer `remember(data)`, called once before. `TransformerLM` is
+in transformer.py, `HuggingFaceLM` in huggingface.py: these need torch, and are imported on use.
 """
 
 from .attention import OneLayerTransformer

@@ -26,6 +26,8 @@ from .tokens import Tokens, encode, prepare_tokens, response_tokens
 from .training import Training
 from .transformer import checked_weights, find_device
 
+__all__ = ["HuggingFaceLM"]
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 TOKENS = 2048  # of a forward pass in `losses`, padding counted: bounds the memory of an evaluation
 LM = Training(steps=100, batch_size=8, val_batch_size=4, learning_rate=1e-3, accumulate=2)
@@ -108,6 +110,11 @@ class HuggingFaceLM:
         own = self.network.context
         return own if self.context is None else min(own, self.context)
 
+    @property
+    def size(self) -> int:
+        """The number of its parameters, trained and frozen."""
+        return sum(p.numel() for p in self.network.model.parameters())
+
     def initial_theta(self, seed: int = 0) -> Theta:
         """`start`, copied, or the model as it is (the adapters' A drawn, B = 0)."""
         if self.start is None:
@@ -130,14 +137,23 @@ class HuggingFaceLM:
         order = torch.cat([rows for rows, _ in out]).to(data.ids.device)
         return torch.cat([l for _, l in out])[order.argsort()]
 
+    def remember(self, data: Tokens) -> None:
+        """Run the frozen layers over all these pairs now, in one order, and keep what they give.
+
+        Their output differs in its last bits with the pairs that share a batch. Computed here, a
+        run that goes on in another process equals the uninterrupted one (while there is room).
+        """
+        network = self.network
+        for rows in buckets(data.length, TOKENS):
+            if network.upper is None or not network.keep(*_inputs(data.take(rows))):
+                return
+
     def _losses(self, data: Tokens) -> torch.Tensor:
         """One forward pass; logits are computed where a token of the response follows."""
         network, n = self.network, len(data)
-        ids = data.ids[:, :-1]
-        mask = (torch.arange(ids.shape[1], device=ids.device) < data.length[:, None] - 1).long()
         index, pair = response_tokens(data)
         with network.autocast():
-            x = network.hidden(ids, mask).flatten(0, 1).index_select(0, index)
+            x = network.hidden(*_inputs(data)).flatten(0, 1).index_select(0, index)
             logits = network.logits(x)  # (k, V), k tokens
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
             l = F.cross_entropy(logits, data.ids[:, 1:].flatten()[index], reduction="none")
@@ -250,6 +266,12 @@ class HuggingFaceLM:
 
 
 GENERATED = 16  # prompts that are continued together
+
+
+def _inputs(data: Tokens) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens (n, T-1), the last one being no input, and their mask, from the lengths."""
+    ids = data.ids[:, :-1]
+    return ids, (torch.arange(ids.shape[1], device=ids.device) < data.length[:, None] - 1).long()
 
 
 def buckets(length: torch.Tensor, tokens: int) -> list[torch.Tensor]:

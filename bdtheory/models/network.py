@@ -32,9 +32,9 @@ CACHE = 2**31  # bytes of h that are kept; beyond, the frozen layers run each ti
 SAME = 2e-3  # largest difference of log probabilities between the parts and the whole, nats
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=1)
 def load(folder: str, dtype: torch.dtype, device: torch.device, lora: int | None, frozen: float):
-    """The `Network` in that folder; the last two are kept, with what they remember."""
+    """The `Network` in that folder; the last one is kept, with what it remembers."""
     return Network(folder, dtype, device, lora, frozen)
 
 
@@ -128,6 +128,8 @@ class Network:
         )
         with torch.random.fork_rng(devices=[]):  # peft draws A; `initial_theta` draws it again
             inject_adapter_in_model(config, self.model)
+        for p in self.model.parameters():  # peft makes the adapters in the dtype of what they adapt
+            p.data = p.data.float() if p.requires_grad else p.data
 
     def initial_theta(self, seed: int) -> Theta:
         """The trained parameters at the start, copied: A uniform in +-1 / sqrt(fan in), B = 0."""
@@ -167,6 +169,14 @@ class Network:
     def logits(self, x: torch.Tensor) -> torch.Tensor:
         """(..., V) of x (..., C)."""
         return x if self.whole else self.head(x)
+
+    def keep(self, ids: torch.Tensor, mask: torch.Tensor) -> bool:
+        """Compute h of these tokens and remember it; False, and nothing done, where it is full."""
+        size = self.model.config.hidden_size * next(self.model.parameters()).element_size()
+        if int(mask.sum()) * size > self.room:
+            return False
+        self._frozen(ids, mask)
+        return True
 
     @torch.no_grad()
     def _frozen(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -74,7 +74,11 @@ DEFAULT = Training()
 SMALL = 200_000  # parameters; a step of fewer is too short for two threads
 
 
-def threads_for(theta: Any) -> AbstractContextManager:
-    """One thread while a model of few parameters (array or dict) is trained or sampled from."""
+def threads_for(model: Any, theta: Any) -> AbstractContextManager:
+    """One thread while a model of few parameters is trained or sampled from.
+
+    `size` of the model is their number; without, it is that of theta, an array or a dict.
+    """
     parts = theta.values() if isinstance(theta, dict) else [theta]
-    return few_threads(sum(math.prod(t.shape) for t in parts), small=SMALL)
+    size = getattr(model, "size", None) or sum(math.prod(t.shape) for t in parts)
+    return few_threads(size, small=SMALL)
