@@ -270,3 +270,66 @@ def test_the_command(tmp_path):
     for name in ("loss_against_time", "cost_against_size"):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<?xml")
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+# Language models ---------------------------------------------------------------------------------
+
+
+def run_of(pairs, method, seed, test_loss, weights):
+    return pairs.Run(method, seed, test_loss, 0.0, np.array(weights), 1.0)
+
+
+def test_pairs_are_compared_seed_by_seed(capsys):
+    """Losses that vary more between seeds than between methods: the pairing shows the lead."""
+    pairs = load("_pairs")
+    losses = {"uniform": 0.30, "validation only": 0.25, "mixing 0.1": 0.22, "Penalty": 0.20}
+    runs = [
+        run_of(pairs, name, seed, loss + 0.1 * seed + 0.001 * seed * (name == "Penalty"), [1.0])
+        for seed in (1, 2, 3)
+        for name, loss in (losses | {"mixing 0.3": 0.23, "mixing 1": 0.24, "BMO": 0.22}).items()
+    ]
+    assert pairs.best_mixing(runs) == "mixing 0.1"
+    pairs.print_losses(runs)
+    lines = capsys.readouterr().out.splitlines()
+    assert any(l.split()[:3] == ["mixing", "0.1", "0.420"] and "hindsight" in l for l in lines)
+    lead = next(l for l in lines if "Penalty  less mixing 0.1" in l)
+    # Differences -.019, -.018, -.017: mean -.018, half width 4.303 * .001 / sqrt(3) = .0025.
+    assert lead.split()[4:] == ["-0.018", "[-0.020,", "-0.016]", "lower"]
+    tie = next(l for l in lines if "BMO      less mixing 0.1" in l)
+    assert tie.endswith("no difference shown")
+
+
+def test_detection_is_told_by_kind(capsys):
+    """Weights that find one kind of two; ESS and mass of the weights, none for free scores."""
+    pairs = load("_pairs")
+    kinds = ["good", "good", "slang", "number"]
+    data = pairs.Data([], [], [], kinds)
+    weights = [0.4, 0.3, 0.0, 0.3]
+    runs = [run_of(pairs, name, 5, 1.0, weights) for name in ("Penalty", "BMO")]
+    free = {5: {name: np.array([0.0, 0.0, 1.0, 0.0]) for name in pairs.FREE}}
+    pairs.print_detection(runs, free, {5: data})
+    lines = {l[2:33].strip(): l[33:].split() for l in capsys.readouterr().out.splitlines() if l}
+    ess = 1.0 / (0.16 + 0.09 + 0.09)
+    assert lines["Penalty"] == ["0.875", "1.000", "0.750", f"{ess:.0f}", "0.70"]
+    assert lines["word overlap"] == ["0.250", "0.000", "0.500"]
+
+
+def test_words_that_prompt_and_response_share():
+    pairs = load("_pairs")
+    assert pairs.word_overlap("What is 2 plus 3?", "2 plus 3 is five, I guess") == 4 / 7
+    assert pairs.word_overlap("What?", "!") == 0.0
+
+
+def test_the_real_pairs_are_skipped_with_a_reason_where_they_are_not(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["gsm8k_pairs", "--data", str(tmp_path)])
+    load("gsm8k_pairs").main()
+    assert capsys.readouterr().out.startswith(f"skipped: {tmp_path} has no train.jsonl")
+
+
+def test_what_is_learned_from_has_no_truth(tmp_path):
+    row = {"prompt": "a", "completion": "b", "truth": "wrong_numbers"}
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
+    data = load("gsm8k_pairs").read(tmp_path)
+    assert data.kinds == ["wrong numbers"]
+    assert data.train == data.val == data.test == [{"prompt": "a", "completion": "b"}]

@@ -16,6 +16,7 @@ import bdtheory
 MODULES = ["bdtheory"] + [
     f"bdtheory.{name}" for name in ("methods", "tasks", "weights", "refining", "plots", "testing")
 ]
+MODULES += ["bdtheory.models.huggingface", "bdtheory.tasks.written"]
 # What a claim of the paper, or an argument of theory.md, stands behind: these say where it is from.
 FROM_THEORY = {
     "BMO", "Implicit", "Penalty", "DirectMixing", "OneLayerTransformer", "refine", "usefulness",

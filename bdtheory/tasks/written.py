@@ -45,6 +45,11 @@ class WrittenPairs:
     train, val, test : lists of rows (dicts), N, m and n_test of them.
     kinds : one of KINDS for every training row.
     clean : bool (N,), True for good rows.
+
+    Examples
+    --------
+    >>> written_pairs(1).clean.mean()
+    np.float64(0.5)
     """
 
     train: list[dict[str, Any]]
@@ -59,6 +64,12 @@ class WrittenPairs:
 
 def written_pairs(seed: int, N: int = 150, m: int = 48, n_test: int = 96) -> WrittenPairs:
     """Training pairs, half of them bad, a third of those in each way; trusted and test pairs.
+
+    Parameters
+    ----------
+    seed : seeds everything; the facts are drawn anew too.
+    N, m, n_test : numbers of training, validation and test pairs; m and n_test of 48 and more go
+        through all the facts.
 
     Raises ValueError for sizes below 6.
 
