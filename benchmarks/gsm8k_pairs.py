@@ -14,7 +14,7 @@ from bdtheory.tasks import read_rows
 
 from ._pairs import Data, compare, model_folder
 
-PASSES = 1
+PASSES = 2
 
 
 def read(folder: Path) -> Data:

@@ -366,8 +366,13 @@ def test_a_folder_with_something_missing_is_named(tmp_path, missing):
         HuggingFaceLM(str(tmp_path / "model")).network  # noqa: B018
 
 
-def test_a_name_that_is_nowhere_asks_no_server(monkeypatch, tmp_path):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+def test_a_name_that_is_nowhere_asks_no_server(monkeypatch):
+    def connect(*_):
+        pytest.fail("a connection was tried")
+
+    monkeypatch.setattr("socket.socket.connect", connect)
+    monkeypatch.setattr("socket.getaddrinfo", connect)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     with pytest.raises(ValueError, match=r"no tokenizer can be read from no/such-model"):
         HuggingFaceLM("no/such-model").network  # noqa: B018
 
