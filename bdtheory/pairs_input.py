@@ -210,7 +210,10 @@ def model_files(folder: str) -> dict[str, str]:
     if not os.path.isdir(folder):  # a name in the local cache
         from transformers.utils.hub import cached_file
 
-        place = Path(str(cached_file(folder, "config.json", local_files_only=True))).parent
+        from .models.network import offline
+
+        with offline():
+            place = Path(str(cached_file(folder, "config.json", local_files_only=True))).parent
     paths = sorted(path for path in place.iterdir() if path.suffix in MODEL_FILES)
     return {path.name: sha256(path) for path in paths}
 

@@ -255,17 +255,30 @@ def _read(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
             f"model folder {folder} has no config.json; needed one that save_pretrained wrote; "
             "try bdtheory fetch-model"
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unread("tokenizer", folder, error) from None
-    try:
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, **given
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise _unread("model", folder, error) from None
+    with offline():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, **given)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unread("tokenizer", folder, error) from None
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, **given
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unread("model", folder, error) from None
     return tokenizer, model
+
+
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """No request to a server: with `local_files_only` alone huggingface_hub 2.4 still makes one."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _unread(what: str, folder: str, error: Exception) -> ValueError:
