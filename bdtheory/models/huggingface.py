@@ -38,7 +38,7 @@ class HuggingFaceLM:
     """A pretrained causal language model, adapted to weighted question-response pairs.
 
     Data are pairs ``(prompts, responses)``, lists of token lists, as `TransformerLM` takes them;
-    `bdtheory.tasks.pairs.tokenise` makes them from files. Padding is masked by length, never by
+    `bdtheory.tasks.tokenise` makes them from files. Padding is masked by length, never by
     token id. Dropout is off, so that losses are functions of theta.
 
     Parameters
