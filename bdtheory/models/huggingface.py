@@ -29,7 +29,7 @@ from .transformer import checked_weights, find_device
 __all__ = ["HuggingFaceLM"]
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-TOKENS = 2048  # of a forward pass in `losses`, padding counted: bounds the memory of an evaluation
+TOKENS = 512  # of a forward pass in `losses`, padding counted: its logits bound the peak memory
 LM = Training(steps=100, batch_size=8, val_batch_size=4, learning_rate=1e-3, accumulate=2)
 
 
