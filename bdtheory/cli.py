@@ -22,7 +22,6 @@ from .cli_pairs import (
     PAIRS,
     PAIRS_HELP,
     need_output,
-    one_of,
     pair_options,
     select_pair_options,
     select_pairs,
@@ -204,7 +203,7 @@ def select(args: Namespace) -> None:
     if holds_pairs(args.train):
         return select_pairs(args)
     settle(args, TABLES, set(PAIRS), "tables")
-    one_of(args, "model", MODELS)
+    _check_model(args)
     need_output(args)
     task, ids = load(args)
     problem = task.problem(choose_model(args, task.train[1]))
@@ -227,6 +226,16 @@ def select(args: Namespace) -> None:
         write_selection(places, args, problem, fit, row, ids)
     print_selection(sys.stdout, task, problem, fit, row, ids)
     print(f"written to {args.output}: weights.csv, history.csv, config.json, selection/")
+
+
+def _check_model(args: Namespace) -> None:
+    """ValueError for a language model beside a file that, by its name, holds no pairs."""
+    if args.model not in MODELS:
+        raise ValueError(
+            f"got --model {args.model!r} with {args.train or 'no training file'}; needed for a "
+            "language model a file of pairs (.jsonl, .json, .parquet), for a table one of "
+            f"{', '.join(MODELS)}; try TRAIN.jsonl, or --model auto"
+        )
 
 
 def measure(problem: Problem, method: Any, seed: int, clean: Any) -> tuple[Selection, Row]:

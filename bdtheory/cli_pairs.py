@@ -16,7 +16,7 @@ from .outputs import outputs
 from .pairs_estimate import print_estimate
 from .pairs_input import PairData, lengths, load_pairs, method_of
 from .pairs_output import ending_of, scaled, write_result, write_selected
-from .pairs_run import learned, notes_on, say, unfinished
+from .pairs_run import explained, learned, notes_on, say, unfinished
 from .selection import Selection
 from .tasks import tokenise
 from .tasks.rows import shown
@@ -55,7 +55,7 @@ def settle(args: Namespace, own: dict[str, Any], others: set[str], kind: str) ->
         if getattr(args, name, None) is not None:
             option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"got {option} with {kind}; needed options of its own; try leaving it out"
+                f"got {option} with {kind}; needed an option that {kind} have; try leaving it out"
             )
         vars(args).pop(name, None)
     for name, value in own.items():
@@ -69,12 +69,12 @@ def need_output(args: Namespace) -> None:
         raise ValueError("got no -o; needed a folder for the result; try -o FOLDER")
 
 
-def one_of(args: Namespace, name: str, values: tuple[str, ...]) -> None:
+def one_of(args: Namespace, name: str, values: tuple[str, ...], kind: str) -> None:
     """ValueError where an option has a value that this kind of input does not know."""
     if getattr(args, name) not in values:
         raise ValueError(
-            f"got --{name} {getattr(args, name)!r}; needed one of {', '.join(values)}; "
-            f"try --{name} {values[0]}"
+            f"got --{name} {getattr(args, name)!r} with {kind}; needed one of "
+            f"{', '.join(values)}; try --{name} {values[0]}"
         )
 
 
@@ -125,7 +125,7 @@ def select_pair_options(parser: ArgumentParser) -> None:
 def select_pairs(args: Namespace) -> None:
     """A weight for each pair: a folder of files, and a summary."""
     settle(args, PAIRS, TABLES, "pairs")
-    one_of(args, "method", ("penalty", "bmo"))
+    one_of(args, "method", ("penalty", "bmo"), "pairs")
     if args.dry_run:
         return dry_run(args)
     need_output(args)
@@ -148,13 +148,18 @@ FILES = "report.html, model-card.md, manifest.json, history.csv, selection/"
 
 def dry_run(args: Namespace) -> None:
     """What the files hold and what a run would take, on standard output; no file."""
-    data = load_pairs(args, too_long="cut")
-    model = data.model
-    whole = {
-        name: lengths(tokenise(pairs, model.tokenizer, max_length=2**31))
-        for name, pairs in data.pairs.items()
-    }
-    print_estimate(sys.stdout, args, data, whole)
+    try:
+        data = load_pairs(args, too_long="cut")
+        model = data.model
+        whole = {
+            name: lengths(tokenise(pairs, model.tokenizer, max_length=2**31))
+            for name, pairs in data.pairs.items()
+        }
+        print_estimate(sys.stdout, args, data, whole)
+    except (RuntimeError, OSError, MemoryError) as error:
+        if reason := explained(error, args):
+            raise ValueError(reason) from error
+        raise
 
 
 def print_result(stream: TextIO, data: PairData, fit: Selection, result: dict[str, Any]) -> None:
@@ -168,6 +173,7 @@ def print_result(stream: TextIO, data: PairData, fit: Selection, result: dict[st
         "" if test is None else f"test loss              {test:#.4g}",
         f"effective sample size  {result['ess']:.1f} of {result['N']} training pairs",
         "" if area is None else f"AUC of the weights     {area:.3f}",
+        f"selected               {result['selected']} of {len(data.train)} rows",
         "lowest weights (mean 1):",
     ]
     for k in data.rows[np.argsort(weight[data.rows], kind="stable")[:5]]:

@@ -24,6 +24,11 @@ from .problem import Problem
 from .selection import as_text
 
 DRAWN = 20  # batches, of which the longest is timed
+TOO_LONG = {
+    "error": "which a run refuses without --too-long cut or drop; cut below",
+    "cut": "cut",
+    "drop": "left out; cut below, so rather too much",
+}
 VALIDATION = 8  # pairs on which an evaluation is timed
 
 
@@ -136,11 +141,12 @@ def print_estimate(
         lines.append(
             f"{name:8} {len(each)} pairs ({data.pairs[name].kind}); tokens: {each.sum()}, mean "
             f"{each.mean():.1f}, longest {each.max()}; {long} too long for {limit}"
-            + (f", --too-long {args.too_long}" if long else "")
+            + (f", {TOO_LONG[args.too_long]}" if long else "")
         )
     memory = "unknown" if found.memory is None else f"{found.memory / 2**30:.2f} GiB"
     lines += [
-        f"overlap  {data.shared} validation pairs also stand in the training data",
+        f"overlap  {data.shared} of {len(data.pairs['val'])} validation pairs also stand in the "
+        "training data",
         f"trained  {found.trained} parameters",
         f"time     about {duration(found.seconds)} for {found.steps} steps, by two passes over the "
         f"longest of {DRAWN} batches",

@@ -170,7 +170,6 @@ def card(args: Namespace, data: PairData, fit: Selection, result: dict[str, Any]
         for what, done in (("cut", "cut"), ("dropped", "left out"))
         if train[what]
     )
-    unit = "token" if args.normalise == "token" else "response"
     return " ".join(
         f"""\
 Training data: {train["rows"]} question-response pairs, weighted by bilevel data selection
@@ -179,12 +178,12 @@ The weights were learned while a copy of the model was trained on the weighted p
 {val["rows"]} trusted validation pairs together ({data.model.training.steps} steps): pairs that
 disagree with the validation pairs lose weight. They amount to {result["ess"]:.1f} equally weighted
 pairs of {result["N"]}. The validation loss went from {result["val_loss_start"]:.4g} to
-{result["val_loss"]:.4g} nats per {unit}.{held} Weights follow the validation pairs: what these do
-not ask for is not kept, their mistakes are learned too, and a low weight does not prove a pair
-wrong. The validation loss was also used to choose the weights, so it is no estimate of the loss on
-new data.""".split()
+{result["val_loss"]:.4g} nats per {unit(args.normalise)}.{held} Weights follow the validation
+pairs: what these do not ask for is not kept, their mistakes are learned too, and a low weight does
+not prove a pair wrong. The validation loss was also used to choose the weights, so it is no
+estimate of the loss on new data.""".split()
     ) + (
-        f" {data.shared} validation pairs also stand in the training data.\n"
+        f" {data.shared} of {val['rows']} validation pairs also stand in the training data.\n"
         if data.shared
         else "\n"
     )
@@ -231,7 +230,7 @@ def selection_sections(
     low = shown(data.train, weight, order[:SHOWN])
     high = shown(data.train, weight, order[::-1][:SHOWN])
     return [
-        ("Numbers", report.numbers(headline_numbers(result)) + report.paragraph(READING)),
+        ("Numbers", report.numbers(headline_numbers(result)) + report.paragraph(reading(data))),
         ("Weights", report.histogram(weight[data.rows], data.clean)),
         ("Losses", losses),
         ("Effective sample size", sizes),
@@ -250,11 +249,24 @@ def selection_report(
     return report.page(title, f"{fit.method}, seed {args.seed}. {fit.message}.", sections)
 
 
-READING = (
-    "The weights amount to as many equally weighted rows as the effective sample size says. They "
-    "were chosen for a low validation loss, so that loss by itself promises nothing for new data; "
-    "a held-out loss does. Losses are in nats."
-)
+def reading(data: PairData) -> str:
+    """How to read the numbers."""
+    return (
+        "The weights amount to as many equally weighted rows as the effective sample size says. "
+        "They were chosen for a low validation loss, so that loss by itself promises nothing for "
+        f"new data; a held-out loss does. Losses are in nats per {unit(data.model.normalise)}."
+    )
+
+
+def unit(normalise: str) -> str:
+    """What --normalise makes a loss count: a token, or a response.
+
+    Examples
+    --------
+    >>> unit("token"), unit("sample")
+    ('token', 'response')
+    """
+    return "token" if normalise == "token" else "response"
 
 
 def write_result(path: Path | None, result: dict[str, Any]) -> None:

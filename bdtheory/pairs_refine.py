@@ -71,7 +71,7 @@ class PairRounds(Rounds):
 def refine_pairs(args: Namespace) -> None:
     """Selection, rounds, and the enlarged data set: a folder of files, and a summary."""
     settle(args, PAIRS | ROUNDS, {*TABLES, "task", "steps", "pretrain_steps"}, "pairs")
-    one_of(args, "method", ("penalty", "bmo"))
+    one_of(args, "method", ("penalty", "bmo"), "pairs")
     need_output(args)
     check_count(args.rounds, "rounds", try_=1)
     generation_of(args, None)

@@ -44,7 +44,9 @@ def unfinished(args: Namespace) -> Iterator[Path]:
         hint = f"go on with --resume, from {folder.name}" if kept else ""
         if isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(*([hint] if kept else [])) from None
-        if reason := _explained(error, args):
+        if reason := _of_another_run(error, args):
+            raise ValueError(reason) from error
+        if reason := explained(error, args):
             raise ValueError(f"{reason}; {hint}" if kept else reason) from error
         raise
     remove(folder, [])
@@ -82,15 +84,28 @@ def _has_steps(folder: Path) -> bool:
     return False
 
 
-def _explained(error: BaseException, args: Namespace) -> str:
+def _of_another_run(error: BaseException, args: Namespace) -> str:
+    """What to do about a checkpoint that does not fit, in the command's words; "" for others."""
+    if not (args.resume and isinstance(error, ValueError) and "checkpoint " in str(error)[:11]):
+        return ""
+    return (
+        f"got --resume with other options or files than the interrupted run had "
+        f"({str(error).partition('; try ')[0]}); needed the same; try the same command, or delete "
+        f"{os.path.normpath(args.output)}.unfinished to start anew"
+    )
+
+
+def explained(error: BaseException, args: Namespace) -> str:
     """Out of memory or of disk in words; "" for anything else."""
-    text = str(error)
-    short = "out of memory" in text or "can't allocate memory" in text
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and short):
+    text = str(error).lower()
+    # torch says "can't allocate" of tensors, and "Cannot allocate" where it maps a model's file.
+    short = "out of memory" in text or "can't allocate" in text or "cannot allocate memory" in text
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError | OSError) and short):
         less = max(1, args.batch // 2)
         return (
             f"out of memory on batches of {args.batch} + {args.val_batch} pairs; needed less; try "
-            f"--batch {less}, --max-length, --checkpointing, or --frozen nearer to 1"
+            f"--batch {less}, --max-length, --checkpointing, --frozen nearer to 1, or --dtype "
+            "bfloat16"
         )
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

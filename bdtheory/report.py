@@ -136,10 +136,12 @@ def curves(fit: Selection) -> tuple[str, str]:
         ax.plot(step, fit.history["train_loss"], ".-", color=BAD, label="weighted training, F_w")
         ax.set(xlabel="step", ylabel="loss (nats)")
         ax.legend()
+        ax.xaxis.get_major_locator().set_params(integer=True)
 
     def sizes(ax: Any) -> None:
         ax.plot(step, fit.history["ess"], ".-", color=LOSS)
         ax.axhline(len(fit.weights), color=INK, linewidth=0.8, linestyle=":")
+        ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set(xlabel="step", ylabel="effective sample size", ylim=(0, 1.05 * len(fit.weights)))
 
     first, last = fit.history["val_loss"][0], fit.val_loss
@@ -186,6 +188,7 @@ svg { display: block; width: 100%; max-width: 38rem; height: auto; color: var(--
 .wide { overflow-x: auto; } table { border-collapse: collapse; width: 100%; font-size: .9rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .5rem;
   border-top: 1px solid var(--line); min-width: 3.5rem; }
+td:nth-child(-n+2) { white-space: nowrap; }
 th { color: var(--soft); font-weight: normal; } summary { cursor: pointer; }
 pre { white-space: pre-wrap; margin: .4rem 0; }
 """

@@ -292,7 +292,7 @@ def test_notes(files, capsys):
     err = capsys.readouterr().err
     assert "note: 2 of 7 validation pairs also stand in the training data" in err
     assert "collapsed" not in err and "never went below" not in err
-    assert "2 validation pairs also stand" in Path("out/model-card.md").read_text()
+    assert "2 of 7 validation pairs also stand" in Path("out/model-card.md").read_text()
     assert run(f"select {BASE} {LEARN} --passes 4 --selector-rate 300 -o out") == 0
     assert "collapsed on few rows; try a smaller --selector-rate" in capsys.readouterr().err
     assert run(f"select {BASE} --learning-rate 1e-12 --passes 1 -o out") == 0
@@ -388,6 +388,8 @@ def test_an_interrupt_before_the_first_step_leaves_nothing(files, capsys, monkey
         (MemoryError(), ["--batch 4", "--max-length", "--checkpointing", "--frozen"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), ["--batch 4"]),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), ["--batch 4"]),
+        (RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)"), ["--dtype bfloat16"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["--batch 4"]),
         (OSError(errno.ENOSPC, "No space left on device"), ["no space left", "-o on another"]),
     ],
 )
@@ -586,9 +588,54 @@ def test_dry_run_counts_and_writes_nothing(files, capsys, monkeypatch):
     assert 0 < long < 12
     assert f"12 pairs (prompt/completion); tokens: {each.sum()}, mean {each.mean():.1f}" in out
     assert f"longest {each.max()}; {long} too long for 16" in out
+    assert "; cut below" in out  # without --too-long a run would stop there
+    assert "overlap  0 of 5 validation pairs" in out
     assert "for 6 steps" in out and "GiB" in out
     theta = HuggingFaceLM("model", frozen=0.67).initial_theta()
     assert f"trained  {sum(t.numel() for t in theta.values())} parameters" in out
+
+
+def test_a_dry_run_that_runs_out_of_memory_says_so(files, capsys, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("unable to mmap 9 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr(pairs_estimate, "estimate", fails)
+    assert run(f"select {BASE} --dry-run") == 2
+    err = capsys.readouterr().err
+    assert err.startswith("bdtheory: error: out of memory") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("train", ["", "train.txt", "train.jsonl.gz", "train.csv"])
+def test_a_language_model_beside_another_file_is_told_so(files, capsys, train):
+    assert run(f"select {train} --val val.jsonl --model model -o out") == 2
+    err = capsys.readouterr().err
+    assert (train or "no training file") in err and "a file of pairs (.jsonl" in err
+    assert err.count("\n") == 1 and not Path("out").exists()
+
+
+def test_resume_with_other_options_is_told_so(files, capsys, monkeypatch):
+    def stops(step, weights):
+        if step == 2:
+            raise KeyboardInterrupt
+
+    real = pairs_run.learn_weights
+    monkeypatch.setattr(
+        pairs_run, "learn_weights", lambda *a, **more: real(*a, **more | {"callback": stops})
+    )
+    assert run(f"select {BASE} -o out") == 130
+    capsys.readouterr()
+    assert run(f"select {BASE} -o out --passes 3 --resume") == 2
+    err = capsys.readouterr().err
+    assert "got --resume with other options" in err and "delete out.unfinished" in err
+    assert "go on with --resume" not in err and Path("out.unfinished").is_dir()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("normalise, unit", [("token", "token"), ("sample", "response")])
+def test_the_report_says_what_losses_count(files, capsys, normalise, unit):
+    assert run(f"select {BASE} --passes 1 --top 0.25 --normalise {normalise} -o out") == 0
+    assert f"Losses are in nats per {unit}." in Path("out/report.html").read_text()
+    assert "selected               3 of 12 rows" in capsys.readouterr().out
 
 
 def test_the_estimate_adds_up_steps_and_evaluations(files, monkeypatch):

@@ -126,3 +126,10 @@ def test_a_short_text_is_shown_and_a_long_one_folded():
     assert html.startswith(f"<details><summary>{'x' * 50}&lt;{'y' * 39} …</summary>")
     assert html.endswith(f"<pre>{'x' * 50}&lt;{'y' * 50}</pre></details>")
     assert "<pre>a\nb</pre>" in report.folded("a\nb")
+
+
+def test_steps_are_marked_by_whole_numbers_and_weights_stay_on_one_line():
+    _, sizes = report.curves(selection())
+    marks = re.findall(r"<text[^>]*>([^<]*)</text>", sizes)
+    assert {"0", "1", "2"} <= set(marks) and not [mark for mark in marks if "." in mark]
+    assert "td:nth-child(-n+2) { white-space: nowrap; }" in report.STYLE  # row and weight

@@ -283,6 +283,8 @@ def offline() -> Iterator[None]:
 
 def _unread(what: str, folder: str, error: Exception) -> ValueError:
     why = " ".join(str(error).split())[:150]
+    if not os.path.isdir(folder):  # the error would speak of a connection, which nobody tried
+        why = "no such folder, and no such name in the local cache"
     return ValueError(
         f"no {what} can be read from {folder} ({why}); needed a folder with a model in safetensors "
         "and its tokenizer, or a name in the local Hugging Face cache; "
