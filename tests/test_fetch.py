@@ -486,7 +486,9 @@ def test_the_conversion_may_ask_no_server(tmp_path, monkeypatch):
 def test_an_interrupt_ends_the_conversion_and_leaves_nothing(tiny, tmp_path):
     wheel, _ = tiny
     code = (
-        "import sys; from bdtheory import cli, fetch; "
+        "import signal, sys; from bdtheory import cli, fetch; "
+        # A shell that starts tests in the background has them ignore it, and they hand that on.
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         f"fetch.MEMBERS = {fetch.MEMBERS!r}; "
         "sys.exit(cli.main(sys.argv[1:]))"
     )
