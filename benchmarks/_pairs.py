@@ -210,6 +210,7 @@ def print_losses(runs: list[Run]) -> None:
         for other in shown[:3]:
             mean, low, high = interval(losses[name] - losses[other])
             word = "lower" if high < 0 else "higher" if low > 0 else "no difference shown"
+            word = "one seed: no interval" if np.isnan(low) else word
             print(f"  {name:8s} less {other:18s} {mean:+.3f}  [{low:+.3f}, {high:+.3f}]  {word}")
 
 

@@ -187,25 +187,18 @@ def other_architecture(path, name):
     """GPT-2 adds positions to what it is given; Gemma 2 caps its logits."""
     import transformers
 
+    llama = {
+        "hidden_size": 32,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "intermediate_size": 64,
+    }
     shape = {
         "GPT2": {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64},
-        "Gemma2": {
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 8,
-            "intermediate_size": 64,
-            "final_logit_softcapping": 0.05,
-        },
-        "Qwen3": {
-            "hidden_size": 32,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "head_dim": 8,
-            "intermediate_size": 64,
-        },
+        "Gemma2": llama | {"final_logit_softcapping": 0.05},
+        "Qwen3": llama,
     }[name]
     tokenizer = tiny_tokenizer()
     config = getattr(transformers, f"{name}Config")(vocab_size=len(tokenizer), **shape)

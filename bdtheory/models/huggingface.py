@@ -53,7 +53,7 @@ class HuggingFaceLM:
     dtype : "float32" or "bfloat16" (frozen parameters and products; trained ones are float32).
     device : "auto" (CUDA, else MPS, else CPU), or a torch device.
     context : most tokens of prompt and response together; None is what the model allows.
-    checkpointing : recompute activations in the backward pass: less memory, a third more time.
+    checkpointing : recompute activations in the backward pass: less memory, more time.
     training : how theta is trained; see `Training`.
     start : parameters to begin with, as from `Selection.theta`; None is the model as it is.
 

@@ -4,9 +4,9 @@
     x   = upper(h; theta)                  layers with LoRA, W + (alpha / r) B A, or trained whole
     log pi(token at t + 1) = log softmax(head(x_t))
 
-Freezing the lower two thirds and remembering h makes training three times as fast as adapting all
-layers (on a CPU, SmolLM2). That the two parts together are the whole model is not assumed but
-computed when the model is loaded; where it does not hold, every pass goes through the whole.
+A row that is visited again finds its h. That the two parts together are the whole model is not
+assumed but computed when the model is loaded; where it does not hold, every pass goes through the
+whole.
 
 LoRA: Hu et al. 2021, arXiv:2106.09685; B = 0 at the start, so that training begins at the model.
 """
