@@ -514,6 +514,30 @@ def test_the_other_refit_is_judged_by_its_own_held_out_losses():
     assert fit.crossfit["standard_error"] != pytest.approx(union["standard_error"], rel=1e-4)
 
 
+def test_weights_that_no_refit_can_use_give_way_to_others():
+    """Blobs far apart: the inverse problem's weights keep one row, whose re-fit is far from it."""
+    rng = np.random.default_rng(0)
+
+    def blobs(n):
+        y = np.arange(n) % 2
+        return rng.normal(size=(n, 2)) + 10.0 * y[:, None], y
+
+    problem = bdt.Problem(
+        bdt.Logistic(1e-2, fit_intercept=True), train=blobs(60), val=blobs(20), test=blobs(400)
+    )
+    uniform = bdt.learn_weights(problem, bdt.Uniform())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverfitWarning)
+        fit = bdt.learn_weights(problem, Auto(refit="weights"))
+        search = auto.Search(auto.CrossFit(problem, 5, 0), None)
+        search.run()
+    w = auto._weights_for(problem, search.best.fits[-1].theta, otherwise=None)
+    inverse = mean_loss(problem, refit(problem, w).theta, problem.val)
+    assert inverse > 10.0 * uniform.val_loss  # the fault is there
+    assert fit.val_loss <= uniform.val_loss * (1 + 1e-9)
+    np.testing.assert_allclose(fit.theta, refit(problem, fit.weights).theta, rtol=0, atol=1e-8)
+
+
 @pytest.mark.parametrize("excess, warned", [(1.9, False), (2.1, True)])
 def test_two_standard_errors_are_the_threshold(excess, warned):
     held_out = np.array([1.0, 3.0, 1.0, 3.0])

@@ -18,7 +18,7 @@ from ..selection import Selection, Status, as_text
 from ..weights import drop_negligible
 from .crossfit import Candidate, CrossFit, standard_error
 from .inverse import inverse_weights
-from .run import Callback, Stopped, Trace, as_weights, loss_on_test
+from .run import Callback, Stopped, Trace, as_weights, loss_on_test, uniform_weights
 
 # Places on the grid are (a, b): ratio = (N / m) 10^(a/2), and tau = 2^b times the cross-fitted loss
 # of the best mixing ratio. At a = 0 an average training sample counts as much as a validation one.
@@ -53,8 +53,9 @@ class Auto:
     ----------
     folds : validation folds, 2 or more, at most m.
     refit : "union": theta is fitted to selected and validation data, as above. "weights": theta is
-        the exact re-fit theta(w), of the weights nearest to closed-form ones whose re-fit nearly
-        is that theta (`inverse_weights`); at mu = 0 of the closed-form weights.
+        the exact re-fit theta(w): of the weights nearest to closed-form ones whose re-fit nearly is
+        that theta (`inverse_weights`; not at mu = 0), of the closed-form ones, or of uniform ones,
+        whichever cross-fits best.
 
     Warns `OverfitWarning` where the validation loss is no estimate of the test loss, or where the
     training data did not help. Raises ValueError for values out of range.
@@ -177,10 +178,7 @@ def _selection(method: Auto, search: Search, ending: str) -> Selection:
     assert best is not None and search.alone is not None  # the first one is noted before any stop
     w, fit, held_out = best.weights[-1], best.fits[-1], best.held_out
     if method.refit == "weights":
-        pairs = zip(best.weights, best.fits, strict=True)
-        ws = [_weights_for(problem, f.theta, otherwise=w) for w, f in pairs]
-        fits = [refit(problem, w) for w in ws]
-        w, fit, held_out = ws[-1], fits[-1], search.crossfit.judge(fits)
+        w, fit, held_out = _refitted(search.crossfit, best)
     val_loss = mean_loss(problem, fit.theta, problem.val)
     numbers = {
         "loss": float(np.mean(held_out)),
@@ -205,6 +203,24 @@ def _selection(method: Auto, search: Search, ending: str) -> Selection:
     )
 
 
+def _refitted(crossfit: CrossFit, best: Candidate) -> tuple[Array, Fit, np.ndarray]:
+    """Weights, their exact re-fit and its held-out losses: the least of three ways, on average.
+
+    The inverse weights of the candidate miss its theta where no weights reach it (a training set
+    that can be separated); then its closed-form ones may do better, or uniform ones.
+    """
+    problem = crossfit.problem
+    inverse = [
+        _weights_for(problem, fit.theta, otherwise=w)
+        for w, fit in zip(best.weights, best.fits, strict=True)
+    ]
+    ways = []
+    for ws in (inverse, best.weights, [uniform_weights(problem)] * len(inverse)):
+        fits = [refit(problem, w) for w in ws]
+        ways.append((ws[-1], fits[-1], crossfit.judge(fits)))
+    return min(ways, key=lambda way: float(np.mean(way[2])))
+
+
 def _weights_for(problem: Problem, theta: Any, *, otherwise: Array) -> Array:
     """Weights whose exact re-fit is nearly theta, by the inverse of the lower level where it is."""
     if not hasattr(problem.model, "slopes") or problem.model.mu == 0.0:
@@ -225,7 +241,10 @@ def _which_theta(method: Auto, best: Candidate) -> str:
     """Which re-fit theta is."""
     mixed = f"L_val + {best.ratio:.4g} sum_i w_i l_i + (mu/2) ||theta||^2"
     if method.refit == "weights":
-        return f"theta is the exact re-fit theta(w), w made to reproduce the minimiser of {mixed}"
+        return (
+            "theta is the exact re-fit theta(w); of the weights made to reproduce the minimiser of "
+            f"{mixed}, its closed-form ones and uniform ones, w are those that cross-fit best"
+        )
     return f"theta minimises {mixed}, not sum_i w_i l_i alone"
 
 
