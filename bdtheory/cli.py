@@ -3,7 +3,8 @@
 From here to the linear solve, reading down: main -> build_parser -> compare or select -> load
 -> measure -> learn_weights; then methods/implicit.py -> hypergradient.py (`refit`) -> models/.
 What is read is in inputs.py, what is printed in console.py, what is written in outputs.py.
-`select` on question-response pairs is in cli_pairs.py; `refine` in cli_refine.py.
+On question-response pairs `compare` is in compare_pairs.py and `select` in cli_pairs.py; `refine`
+is in cli_refine.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,14 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from . import __version__
+from .cli_compare import (
+    COMPARE,
+    COMPARE_EPILOG,
+    FILES,
+    RATIOS,
+    compare_options,
+    given,
+)
 from .cli_fetch import FETCH, FETCH_EPILOG, fetch, fetch_options
 from .cli_pairs import (
     PAIRS,
@@ -28,8 +37,10 @@ from .cli_pairs import (
     settle,
 )
 from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
-from .console import Progress, Row, finite, print_selection, print_table
-from .inputs import choose_model, load
+from .compare_pairs import compare_pairs
+from .console import Progress, Row, print_selection, print_table, row_of
+from .inputs import choose_model, load, read_scores, settle_scores
+from .launched import let_others_speak, need_one_process, silent
 from .methods import (
     BMO,
     Auto,
@@ -45,7 +56,6 @@ from .outputs import outputs, write_comparison, write_selection
 from .pairs_input import holds_pairs
 from .problem import Problem
 from .selection import Selection, Status, as_text
-from .weights import auc, effective_sample_size
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,16 +65,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         args = build_parser().parse_args(argv)
+        if args.command is not select or not holds_pairs(args.train):
+            need_one_process("this command")
         args.command(args)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, OSError, ImportError) as error:
-        print("bdtheory: error:", " ".join(str(error).split()), file=sys.stderr)
+        if silent():
+            let_others_speak()
+        else:
+            print("bdtheory: error:", " ".join(str(error).split()), file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:  # says how to go on, where one can
         said = str(interrupt) or "nothing was written"
-        print("bdtheory: interrupted;", said, file=sys.stderr)
+        if not silent():
+            print("bdtheory: interrupted;", said, file=sys.stderr)
         return 130
     return 0
 
@@ -93,14 +109,15 @@ def build_parser() -> Parser:
     sub = commands.add_parser(
         "compare", help=summary, description=COMPARE, epilog=COMPARE_EPILOG, **layout
     )
-    sub.set_defaults(command=compare)
     _shared_options(sub)
-    _compare_options(sub)
+    compare_options(sub)
+    pair_options(sub)
+    sub.set_defaults(command=compare, model="auto")
     summary = "the weights of one method, as files"
     sub = commands.add_parser(
         "select", help=summary, description=SELECT, epilog=SELECT_EPILOG, **layout
     )
-    _shared_options(sub, pairs=True)
+    _shared_options(sub)
     _select_options(sub)
     pair_options(sub)
     select_pair_options(sub)
@@ -120,20 +137,19 @@ def build_parser() -> Parser:
     return parser
 
 
-def _shared_options(parser: Parser, pairs: bool = False) -> None:
+def _shared_options(parser: Parser) -> None:
     add = parser.add_argument_group("data, from files or --dataset").add_argument
-    text = "training rows to be weighted (or .npz)"
-    text = (
-        "training rows: a table (.csv, .npz) or pairs (.jsonl, .json, .parquet)" if pairs else text
-    )
-    add("train", nargs="?", metavar="TRAIN" if pairs else "TRAIN.csv", help=text)
+    text = "training rows: a table (.csv, .npz) or pairs (.jsonl, .json, .parquet)"
+    add("train", nargs="?", metavar="TRAIN", help=text)
     add("--val", metavar="FILE", help="trusted validation rows, from which weights are learned")
     add("--target", metavar="NAME", help="target column of every file (in .npz: array, default y)")
     add("--test", metavar="FILE", help="test rows; nothing but the test loss depends on them")
     add("--id", metavar="COLUMN", help="training column that names rows; kept, not a feature")
     add("--group", metavar="COLUMN", help="training column; the rows of a group share one weight")
-    text = "training column: 1 or true for clean rows, 0 or false for bad ones; only for the AUC"
-    text += "; of pairs also good or clean, and anything else is bad" if pairs else ""
+    text = (
+        "training column: 1 or true for clean rows, 0 or false for bad ones; only for the AUC; of "
+        "pairs also good or clean, and anything else is bad"
+    )
     add("--truth", metavar="COLUMN", help=text)
     text = "handwritten digits (needs scikit-learn): 1000 training, 400 validation, 397 test rows"
     add("--dataset", choices=("digits",), help=text)
@@ -141,25 +157,13 @@ def _shared_options(parser: Parser, pairs: bool = False) -> None:
     add("--corrupt", type=float, metavar="SHARE", help=text)
     add = parser.add_argument_group("model and run").add_argument
     text = "auto (default): logistic for text or at most 20 distinct whole numbers, else ridge"
-    if pairs:
-        text = f"tables: ridge, logistic or {text}; pairs: a folder, or a name in the local cache"
-        add("--model", metavar="MODEL", help=text)
-    else:
-        add("--model", choices=MODELS, default="auto", help=text)
+    text = f"tables: ridge, logistic or {text}; pairs: a folder, or a name in the local cache"
+    add("--model", metavar="MODEL", help=text)
     text = "ridge penalty on the parameters, >= 0, in units of squared features (default 0.01)"
     add("--mu", type=float, default=1e-2, help=text)
     add("--intercept", action="store_true", help="add an unpenalised intercept (default: none)")
     add("--seed", type=int, default=0, help="seeds all random numbers, >= 0 (default 0)")
     add("--json", metavar="FILE", help="also write the result to FILE as JSON")
-
-
-def _compare_options(parser: Parser) -> None:
-    add = parser.add_argument_group("comparison").add_argument
-    text = "direct mixing: weight of the training loss, validation = 1 (default 0.01 0.1 1 10)"
-    ratios = [0.01, 0.1, 1.0, 10.0]
-    add("--ratios", type=float, nargs="+", metavar="RATIO", default=ratios, help=text)
-    text = "also write compare.csv, compare.json and config.json there (new, or an earlier result)"
-    add("-o", dest="output", metavar="FOLDER", help=text)
 
 
 def _select_options(parser: Parser) -> None:
@@ -181,12 +185,19 @@ TABLES: dict[str, Any] = {"mu": 1e-2, "intercept": False, "model": "auto", "meth
 
 def compare(args: Namespace) -> None:
     """Every method on one problem: a table, and files where asked for."""
+    if holds_pairs(args.train):
+        return compare_pairs(args)
+    settle(args, {"ratios": RATIOS}, set(PAIRS) - {"model", "top"}, "tables")
+    settle_scores(args)
+    _check_model(args)
     task, _ = load(args)
+    scores = read_scores(args)
     problem = task.problem(choose_model(args, task.train[1]))
     methods = [
         ValidationOnly(),
         Uniform(),
         *[DirectMixing(ratio=ratio) for ratio in args.ratios],
+        *given(args, scores.items()),
         BMO(),
         Penalty(),
         Implicit(),
@@ -195,7 +206,8 @@ def compare(args: Namespace) -> None:
     with outputs(args, "bdtheory compare") as places:
         rows = [measure(problem, method, args.seed, task.clean)[1] for method in methods]
         write_comparison(places, args, problem, rows)
-    print_table(sys.stdout, task, problem, rows)
+    more = f"Given: the best {args.top:g} of the rows by that column, re-fitted." if scores else ""
+    print_table(sys.stdout, task, problem, rows, more)
 
 
 def select(args: Namespace) -> None:
@@ -250,17 +262,7 @@ def measure(problem: Problem, method: Any, seed: int, clean: Any) -> tuple[Selec
     for warning in caught:
         print(f"note: {as_text(method)}: {warning.message}", file=sys.stderr)
     seconds = time.process_time() - start - progress.spent
-    # A loss at a theta that is not the minimiser is not that method's loss: unknown, not small.
-    failed = fit.status is Status.DIVERGED
-    return fit, Row(
-        method=as_text(method),
-        val_loss=None if failed else finite(fit.val_loss),
-        test_loss=None if failed or fit.test_loss is None else finite(fit.test_loss),
-        ess=finite(effective_sample_size(fit.weights)),
-        auc=None if clean is None else finite(auc(fit.weights, clean)),
-        status=fit.status.value,
-        seconds=seconds,
-    )
+    return fit, row_of(fit, clean, seconds)
 
 
 PROGRAM = """\
@@ -278,36 +280,6 @@ examples:
 `bdtheory compare --help`, `bdtheory select --help` and `bdtheory refine --help` say more.
 Exit status: 0, or 2 for bad input, with one line that says what was got, what was needed and what
 to try."""
-
-COMPARE = """\
-Which way of using doubtful training data serves trusted validation data best? Runs baselines
-(validation data only, all training data, mixing both) and four methods that learn a weight per
-training sample, and prints one row for each."""
-
-FILES = """\
-files:
-  .csv  one header line; the target may be text; every column that no option names is a feature
-        and must be numeric. Features are matched by name between files and are not rescaled.
-  .npz  arrays X (rows, features) and y; for training optionally id and groups."""
-
-COMPARE_EPILOG = f"""\
-examples:
-  bdtheory compare --dataset digits --corrupt 0.5
-  bdtheory compare train.csv --val trusted.csv --target label --test test.csv --json rows.json
-
-output, a row per method (* marks the lowest validation loss):
-  val loss, test loss  mean losses without the ridge: cross-entropy in nats, or half the squared
-                       error; - where unknown. Learned weights are judged by an exact re-fit.
-  ess                  effective sample size: the weights amount to so many equally weighted rows
-  AUC                  probability that a clean row outweighs a bad one; 0.5 is chance
-  status               certified: within 1e-6 of a computed lower bound on what weights can reach;
-                       stationary: no descent left; max_iterations: stopped before that;
-                       diverged: no solution, losses not shown
-  seconds              processor time
---json writes a list of objects with method, val_loss, test_loss, ess, auc and seconds; null where
-unknown.
-
-{FILES}"""
 
 SELECT = """\
 Weights for training samples, learned from trusted validation data, written to a folder. TRAIN is a

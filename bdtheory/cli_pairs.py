@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from .outputs import outputs
+from .launched import complain, launched, need_even_batches, need_one_process, together
+from .methods import learn_weights
+from .methods.parallel import Processes
+from .outputs import Places, outputs
 from .pairs_estimate import print_estimate
 from .pairs_input import PairData, lengths, load_pairs, method_of
-from .pairs_output import ending_of, scaled, write_result, write_selected
-from .pairs_run import explained, learned, notes_on, say, unfinished
-from .selection import Selection
+from .pairs_output import write_result, write_selected
+from .pairs_run import explained, learned, notes_on, say, unfinished, unfinished_folder
+from .rows import shown
+from .selection import Selection, to_numpy
 from .tasks import tokenise
-from .tasks.rows import shown
+from .weighted import ending_of, scaled
 
 # The options of runs on pairs, and what they are where they are not given.
 PAIRS: dict[str, Any] = {
@@ -127,10 +133,27 @@ def select_pairs(args: Namespace) -> None:
     settle(args, PAIRS, TABLES, "pairs")
     one_of(args, "method", ("penalty", "bmo"), "pairs")
     if args.dry_run:
+        need_one_process("--dry-run")
         return dry_run(args)
     need_output(args)
-    with unfinished(args) as folder, outputs(args, "bdtheory select") as places:
-        data = load_pairs(args)
+    with launched(args.device) as processes:
+        need_even_batches(processes, batch=args.batch, val_batch=args.val_batch)
+        if processes.rank == 0:
+            _select(args, processes)
+        else:
+            _compute(args, processes)
+
+
+def _select(args: Namespace, processes: Processes) -> None:
+    """What process 0 does: all of it."""
+    with ExitStack() as stack:
+
+        def opened() -> tuple[Path, Places, PairData]:
+            folder = stack.enter_context(unfinished(args))
+            places = stack.enter_context(outputs(args, "bdtheory select"))
+            return folder, places, load_pairs(args)
+
+        folder, places, data = together(processes, opened)
         say(data.notes(), sys.stderr)
         fit = learned(data, data.problem(), method_of(args), args, folder)
         assert places.folder is not None
@@ -141,6 +164,19 @@ def select_pairs(args: Namespace) -> None:
     ending = ending_of(args.train)
     files = [f"weighted{ending}", *([f"selected{ending}"] if args.top else []), FILES]
     sys.stdout.write(f"written to {args.output}: {', '.join(files)}\n")
+
+
+def _compute(args: Namespace, processes: Processes) -> None:
+    """What the other processes do: their share of each step, and nothing that can be seen."""
+    data = together(processes, lambda: load_pairs(args))
+    try:
+        checkpoint = unfinished_folder(args) / "selection"
+        learn_weights(data.problem(), method_of(args), seed=args.seed, checkpoint=checkpoint)
+    except (RuntimeError, OSError, MemoryError) as error:
+        if reason := explained(error, args):
+            complain(processes, ValueError(reason))
+            sys.exit(2)
+        raise
 
 
 FILES = "report.html, model-card.md, manifest.json, history.csv, selection/"
@@ -164,7 +200,7 @@ def dry_run(args: Namespace) -> None:
 
 def print_result(stream: TextIO, data: PairData, fit: Selection, result: dict[str, Any]) -> None:
     """The numbers, and the pairs of lowest weight to look at first."""
-    weight = scaled(fit.weights, data.rows, len(data.train))
+    weight = scaled(to_numpy(fit.weights), data.rows, len(data.train))
     test, area = result["test_loss"], result["auc"]
     lines = [
         f"{result['method']}: {fit.message}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self, TextIO
 
@@ -13,9 +13,10 @@ import numpy as np
 
 from .hypergradient import mean_loss, refit
 from .problem import Array, Problem
-from .selection import Selection, as_text
+from .selection import Selection, Status, as_text, to_numpy
 from .tasks import Task
 from .tasks.language import LanguageTask
+from .weights import auc, effective_sample_size
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,21 @@ class RoundRow:
     def as_json(self) -> dict[str, Any]:
         """The row as `refine --json` writes it: without its seconds."""
         return {name: value for name, value in asdict(self).items() if name != "seconds"}
+
+
+def row_of(fit: Selection, clean: np.ndarray | None, seconds: float) -> Row:
+    """The row of one selection; clean: bool (N,), which samples are known to be clean, or None."""
+    # A loss at a theta that is not the minimiser is not that method's loss: unknown, not small.
+    failed = fit.status is Status.DIVERGED
+    return Row(
+        method=fit.method,
+        val_loss=None if failed else finite(fit.val_loss),
+        test_loss=None if failed or fit.test_loss is None else finite(fit.test_loss),
+        ess=finite(effective_sample_size(fit.weights)),
+        auc=None if clean is None else finite(auc(to_numpy(fit.weights), clean)),
+        status=fit.status.value,
+        seconds=seconds,
+    )
 
 
 class StatusLine:
@@ -107,8 +123,28 @@ class Progress(StatusLine):
         self.spent += time.process_time() - cpu
 
 
-def print_table(stream: TextIO, task: Task, problem: Problem, rows: list[Row]) -> None:
-    """The rows under a headline, the one with the lowest validation loss marked; how to read it."""
+def print_table(
+    stream: TextIO, task: Task, problem: Problem, rows: list[Row], more: str = ""
+) -> None:
+    """The rows under a headline, and how to read them; `more` is a further sentence on that."""
+    stream.write(headline(task, problem) + "\n\n")
+    write_table(stream, rows, problem.test is not None, task.clean is not None)
+    text = " ".join([_explanation(task, problem), more])
+    stream.write("\n" + textwrap.fill(text, width=100) + "\n")
+
+
+def write_table(
+    stream: TextIO, rows: list[Row], test: bool, truth: bool, skip: Sequence[str] = ()
+) -> None:
+    """The rows in columns; see `cells_of`."""
+    _write_columns(stream, cells_of(rows, test, truth, skip))
+
+
+def cells_of(rows: list[Row], test: bool, truth: bool, skip: Sequence[str] = ()) -> list[list[str]]:
+    """A heading and a line for each row, as texts; the lowest validation loss has a mark.
+
+    test, truth : whether there are test losses and AUCs to show. skip : columns left out.
+    """
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("val loss", lambda row: _number(row.val_loss, "#.4g")),
         ("test loss", lambda row: _number(row.test_loss, "#.4g")),
@@ -117,18 +153,14 @@ def print_table(stream: TextIO, task: Task, problem: Problem, rows: list[Row]) -
         ("status", lambda row: row.status),
         ("seconds", lambda row: _number(row.seconds, ".2f")),
     ]
-    if problem.test is None:
-        columns = [column for column in columns if column[0] != "test loss"]
-    if task.clean is None:
-        columns = [column for column in columns if column[0] != "AUC"]
+    unknown = {"test loss": not test, "AUC": not truth}
+    shown = [c for c in columns if not unknown.get(c[0]) and c[0] not in skip]
     known = [row.val_loss for row in rows if row.val_loss is not None]
-    lines = [["  method", *(name for name, _ in columns)]]
+    lines = [["  method", *(name for name, _ in shown)]]
     for row in rows:
         mark = "* " if known and row.val_loss == min(known) else "  "
-        lines.append([mark + row.method, *(text(row) for _, text in columns)])
-    stream.write(headline(task, problem) + "\n\n")
-    _write_columns(stream, lines)
-    stream.write("\n" + _explanation(task, problem) + "\n")
+        lines.append([mark + row.method, *(text(row) for _, text in shown)])
+    return lines
 
 
 def _write_columns(stream: TextIO, lines: list[list[str]]) -> None:
@@ -152,14 +184,13 @@ def _explanation(task: Task, problem: Problem) -> str:
     """What stands under the table: what the columns mean, and what they do not."""
     truth = "" if task.clean is None else " AUC: the chance that a clean row outweighs a bad one;"
     advice = "give --test FILE to see it" if problem.test is None else "compare the test losses"
-    return textwrap.fill(
+    return (
         "* lowest validation loss. ess: how many equally weighted rows, of the "
         f"{problem.N} for training, the weights amount to;{truth} the uniform weights of "
         "ValidationOnly and DirectMixing select nothing. Learned weights are chosen by the "
         "validation loss itself, so a low one does not by itself mean a low test loss: "
         f"{advice}. Auto chooses by cross-fitting instead; its theta is fitted to selected and "
-        "validation rows together.",
-        width=100,
+        "validation rows together."
     )
 
 

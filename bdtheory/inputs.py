@@ -5,13 +5,61 @@ from __future__ import annotations
 import csv
 import os
 from argparse import Namespace
+from dataclasses import dataclass
 
 import numpy as np
 
 from .models import Logistic, Ridge
-from .models.checks import check_count
+from .models.checks import check_count, check_number
+from .storage import fail
 from .tasks import Table, Task, align, digits, read_table
 from .tasks.task import has_classes
+
+
+@dataclass(frozen=True)
+class Score:
+    """A column of scores, as --scores names it: NAME, or NAME:low where low scores are the best."""
+
+    column: str
+    low: bool
+
+    def __str__(self) -> str:
+        return f"{self.column}:low" if self.low else self.column
+
+
+def scores_asked(args: Namespace) -> list[Score]:
+    """The columns that --scores names; [] without it, or for a command that has no such option."""
+    texts = getattr(args, "scores", None) or []
+    return [Score(text.removesuffix(":low"), text.endswith(":low")) for text in texts]
+
+
+def settle_scores(args: Namespace) -> None:
+    """--top is 0.5 where it is not given.
+
+    Raises ValueError for a column named twice or not at all, and for a --top that means nothing.
+    """
+    names = [score.column for score in scores_asked(args)]
+    for k, name in enumerate(names):
+        if not name or name in names[:k]:
+            got = f"the column {name!r} twice" if name else "no name"
+            raise ValueError(
+                f"got {got} in --scores; needed each column once; try --scores "
+                f"{next((each for each in names if each), 'NAME')}"
+            )
+    if args.top is not None and not names:
+        raise ValueError(
+            "got --top without --scores; needed the columns whose best rows to take; try --scores "
+            "NAME"
+        )
+    args.top = 0.5 if args.top is None else args.top
+    check_top(args.top)
+
+
+def check_top(top: float) -> None:
+    """ValueError for a --top that is no share in (0, 1]."""
+    check_number(top, "top", least=0.0, strict=True, try_="--top 0.5")
+    if top > 1:
+        raise ValueError(f"top is {top!r}; needed at most 1; try --top 0.5")
 
 
 def choose_model(args: Namespace, y: np.ndarray) -> Ridge | Logistic:
@@ -23,8 +71,8 @@ def choose_model(args: Namespace, y: np.ndarray) -> Ridge | Logistic:
 def load(args: Namespace) -> tuple[Task, list[str] | None]:
     """The task, from --dataset or from files, and the ids of its training rows where known."""
     check_count(args.seed, "seed", least=0, try_=0)
-    for_files = ("train", "val", "target", "test", "id", "group", "truth")
-    given = [name for name in for_files if getattr(args, name) is not None]
+    for_files = ("train", "val", "target", "test", "id", "group", "truth", "scores")
+    given = [name for name in for_files if getattr(args, name, None) is not None]
     if args.dataset is None:
         return load_files(args)
     if given:
@@ -65,11 +113,14 @@ def _check_file_options(args: Namespace) -> None:
         raise ValueError("got no --val; needed trusted data to learn from; try --val VAL.csv")
     if args.target is None and _is_csv(args.train):
         raise ValueError("got no --target; needed the name of the target column; try --target y")
-    if args.truth is not None and args.truth in (args.target, args.id, args.group):
-        raise ValueError(
-            f"got --truth {args.truth}, a column with another role; needed a column of its own; "
-            "try leaving --truth out"
-        )
+    others = [name for name in (args.target, args.id, args.group) if name is not None]
+    scores = [score.column for score in scores_asked(args)]  # may be the truth: the best score
+    for option, name in [("truth", args.truth), *(("scores", name) for name in scores)]:
+        if name in others:
+            raise ValueError(
+                f"got --{option} {name}, a column with another role; needed a column of its own; "
+                f"try leaving --{option} out"
+            )
 
 
 def _is_csv(path: str) -> bool:
@@ -85,7 +136,8 @@ def _feature_columns(path: str, args: Namespace) -> list[str] | None:
             header = next(filter(None, csv.reader(file)), [])
     except (OSError, ValueError, csv.Error):
         return None
-    aside = (args.target, args.id, args.group, args.truth)
+    scores = [score.column for score in scores_asked(args)]
+    aside = (args.target, args.id, args.group, args.truth, *scores)
     return [name.strip() for name in header if name.strip() not in aside] or None
 
 
@@ -110,3 +162,25 @@ def _read_truth(columns: list[str] | None, args: Namespace) -> np.ndarray:
                 "rows, 0 or false for bad ones; try another --truth COLUMN"
             )
     return np.array([meaning[str(cell).lower()] for cell in cells])
+
+
+def read_scores(args: Namespace) -> dict[Score, np.ndarray]:
+    """The values (N,) of each column, or array of a .npz file, that --scores names."""
+    asked = scores_asked(args)
+    if not asked:
+        return {}
+    if not _is_csv(args.train):
+        return {score: _array_of_scores(args.train, score.column) for score in asked}
+    names = [score.column for score in asked]
+    table = read_table(
+        args.train, args.target, id_column=args.id, group_column=args.group, columns=names
+    )
+    return dict(zip(asked, table.X.T, strict=True))
+
+
+def _array_of_scores(path: str, name: str) -> np.ndarray:
+    """The array of that name in a .npz file, which is read as if it were the target."""
+    values = read_table(path, name).y
+    if values.dtype.kind == "U":
+        fail(path, "text", "a finite number for each row", "another --scores NAME", column=name)
+    return values

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-import secrets
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,7 +21,7 @@ from .console import RoundRow, Row
 from .problem import Problem
 from .refinement import Refinement
 from .selection import Selection, as_text
-from .storage import draft_folder
+from .storage import draft_file, draft_folder
 from .tasks import write_csv
 
 MANIFEST = "manifest.json"  # of pairs, in the place of config.json
@@ -66,19 +64,15 @@ def _draft_file(path: str | None) -> Iterator[Path | None]:
     place = Path(path).resolve()
     if place.exists() and not place.is_file():
         raise ValueError(f"{path} is not a plain file; needed a file name; try {path}.json")
-    draft = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
-    try:
-        draft.touch(exist_ok=False)
-    except OSError as error:
-        raise ValueError(
-            f"{path} cannot be written ({error.strerror}); needed a file name in an existing "
-            "folder; try another --json FILE"
-        ) from None
-    try:
+    with ExitStack() as stack:
+        try:
+            draft = stack.enter_context(draft_file(place))
+        except OSError as error:
+            raise ValueError(
+                f"{path} cannot be written ({error.strerror}); needed a file name in an existing "
+                "folder; try another --json FILE"
+            ) from None
         yield draft
-        os.replace(draft, place)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -139,6 +133,13 @@ def input_files(args: Namespace) -> list[str]:
 
 def write_comparison(places: Places, args: Namespace, problem: Problem, rows: list[Row]) -> None:
     """compare.csv, compare.json and config.json into the folder, the rows into the --json file."""
+    write_rows_of(places, rows)
+    if places.folder:
+        _write_config(places.folder, "bdtheory compare", args, problem, {})
+
+
+def write_rows_of(places: Places, rows: list[Row]) -> None:
+    """compare.csv and compare.json into the folder, the rows into the --json file."""
     table = [row.as_json() for row in rows]
     if places.file:
         write_json(places.file, table)
@@ -146,7 +147,6 @@ def write_comparison(places: Places, args: Namespace, problem: Problem, rows: li
         write_json(places.folder / "compare.json", table)
         names = [field.name for field in fields(Row)]
         write_csv(places.folder / "compare.csv", names, [list(asdict(r).values()) for r in rows])
-        _write_config(places.folder, "bdtheory compare", args, problem, {})
 
 
 def write_selection(

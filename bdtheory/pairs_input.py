@@ -8,25 +8,27 @@ import logging
 import math
 import os
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .inputs import Score, check_top, scores_asked
 from .methods import BMO, Penalty
 from .models.checks import check_count, check_number
 from .problem import Problem
+from .rows import ENDINGS, shown
+from .storage import fail
 from .tasks import Encoded, Pairs, overlap, read_pairs, tokenise
-from .tasks.table import fail
+from .weighted import ADDED, check_free
 
 if TYPE_CHECKING:
     from .models.huggingface import HuggingFaceLM
 
-ADDED = ("weight", "selected")  # the columns that `select` writes
 GOOD = {"1", "1.0", "true", "good", "clean"}
 MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
-ENDINGS = (".jsonl", ".json", ".parquet")
+LARGEST = float(np.finfo(np.float64).max)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class PairData:
     model : with its `Training`.
     clean : bool, one per training pair that has tokens, from --truth; None without.
     shared : validation pairs that also stand in the training data.
+    scores : one number per training pair, by what --scores asks for; {} without.
     """
 
     pairs: dict[str, Pairs]
@@ -46,6 +49,7 @@ class PairData:
     model: HuggingFaceLM
     clean: np.ndarray | None
     shared: int
+    scores: dict[Score, np.ndarray] = field(default_factory=dict)
 
     @property
     def train(self) -> Pairs:
@@ -98,26 +102,39 @@ def read_files(args: Namespace, added: tuple[str, ...] = ADDED) -> dict[str, Pai
     names = [name for name in ("train", "val", "test") if getattr(args, name) is not None]
     pairs = {name: read_pairs(getattr(args, name)) for name in names}
     train = pairs["train"]
-    for column in added:
-        for place, row in zip(train.places, train.rows, strict=True):
-            if column in row:
-                needed = "that name for what is written"
-                fail(f"{train.name}, {place}", f"a column {column!r}", needed, "renaming it")
+    check_free(train.name, train.places, train.rows, added)
     return pairs
 
 
 def truth_of(pairs: Pairs, column: str) -> np.ndarray:
     """bool (n,): 1, true, good or clean in that column; anything else is bad."""
-    for place, row in zip(pairs.places, pairs.rows, strict=True):
-        if row.get(column) is None:
-            names = ", ".join(row)
-            got = f"no value in --truth {column} (columns: {names})"
-            fail(f"{pairs.name}, {place}", got, "one in each row", "another column")
-    good = np.array([str(row[column]).strip().lower() in GOOD for row in pairs.rows])
+    cells = _cells(pairs, "truth", column)
+    good = np.array([str(cell).strip().lower() in GOOD for cell in cells])
     if good.all() or not good.any():
         got = f"{int(good.sum())} of {len(good)} rows with 1, true, good or clean in {column!r}"
         fail(pairs.name, got, "some that have it and some that have not", "leaving --truth out")
     return good
+
+
+def scores_of(pairs: Pairs, column: str) -> np.ndarray:
+    """float64 (n,): the numbers in that column."""
+    cells = _cells(pairs, "scores", column)
+    for place, cell in zip(pairs.places, cells, strict=True):
+        number = isinstance(cell, int | float) and not isinstance(cell, bool)
+        if not number or not abs(cell) <= LARGEST:  # nan, and whole numbers beyond any float
+            got = f"{shown(cell)} in --scores {column}"
+            fail(f"{pairs.name}, {place}", got, "a finite number", "another column, or that row")
+    return np.array(cells, dtype=np.float64)
+
+
+def _cells(pairs: Pairs, option: str, column: str) -> list[Any]:
+    """What each row has in the column that an option names."""
+    for place, row in zip(pairs.places, pairs.rows, strict=True):
+        if row.get(column) is None:
+            names = ", ".join(row)
+            got = f"no value in --{option} {column} (columns: {names})"
+            fail(f"{pairs.name}, {place}", got, "one in each row", "another column")
+    return [row[column] for row in pairs.rows]
 
 
 def load_pairs(
@@ -127,6 +144,7 @@ def load_pairs(
     check_options(args)
     pairs = read_files(args, added)
     good = None if args.truth is None else truth_of(pairs["train"], args.truth)
+    scores = {score: scores_of(pairs["train"], score.column) for score in scores_asked(args)}
     model = model_of(args)
     tokens = {
         name: tokenise(
@@ -144,6 +162,7 @@ def load_pairs(
         model=dataclasses.replace(model, training=training),
         clean=None if good is None else good[tokens["train"].rows],
         shared=overlap(pairs["train"], pairs["val"]),
+        scores=scores,
     )
 
 
@@ -155,9 +174,7 @@ def check_options(args: Namespace) -> None:
     check_number(args.learning_rate, "learning-rate", least=0.0, strict=True, try_="1e-3")
     check_number(args.selector_rate, "selector-rate", least=0.0, try_="1.0")
     if args.top is not None:
-        check_number(args.top, "top", least=0.0, strict=True, try_="--top 0.5")
-        if args.top > 1:
-            raise ValueError(f"top is {args.top!r}; needed at most 1; try --top 0.5")
+        check_top(args.top)
 
 
 def model_of(args: Namespace) -> HuggingFaceLM:

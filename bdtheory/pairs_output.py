@@ -1,7 +1,6 @@
 """What `select` and `refine` write for question-response pairs: rows with weights, and their story.
 
-A row's weight is N w_i, so that the weights of all rows have mean 1 and a trainer's learning rate
-keeps its meaning; a row that was left out for its length has 0.
+A row's weight is N w_i, see weighted.py; a row that was left out for its length has 0.
 """
 
 from __future__ import annotations
@@ -17,46 +16,26 @@ from typing import Any
 import numpy as np
 
 from . import __version__, report
+from .launched import launched_size
 from .outputs import MANIFEST, input_files, options_of, write_json
 from .pairs_input import PairData, lengths, model_files, sha256
 from .report import Shown
 from .selection import Selection, as_text, to_numpy
 from .tasks import Pairs, write_csv, write_rows
 from .tasks.formats import Prompt
+from .weighted import chosen, ending_of, scaled, with_weights
 from .weights import auc, effective_sample_size
 
 PACKAGES = ("numpy", "torch", "transformers", "tokenizers", "peft", "matplotlib")
 SHOWN = 10  # pairs in each table of the report
 
 
-def scaled(weights: Any, rows: np.ndarray, N: int) -> np.ndarray:
-    """N w_i (N,) float64, mean 1: the weights (k,), sum 1, at `rows`, and 0 elsewhere."""
-    w = np.zeros(N)
-    w[rows] = to_numpy(weights)
-    return N * w / w.sum()
-
-
-def chosen(weights: np.ndarray, rows: np.ndarray, top: float | None) -> np.ndarray:
-    """bool (N,): the share `top` of all rows, by weight, the earlier row first among equals; or
-    those of at least the mean weight. Never a row that is not among `rows`.
-    """
-    if top is None:
-        return weights >= 1.0 - 1e-9
-    count = min(max(1, round(top * len(weights))), len(rows))
-    gate = np.zeros(len(weights), bool)
-    gate[rows[np.argsort(-weights[rows], kind="stable")[:count]]] = True
-    return gate
-
-
 def write_selected(folder: Path, args: Namespace, data: PairData, fit: Selection) -> dict[str, Any]:
     """All files of `select` for pairs, into the folder; the numbers of the result."""
     N, ending = len(data.train), ending_of(args.train)
-    weight = scaled(fit.weights, data.rows, N)
+    weight = scaled(to_numpy(fit.weights), data.rows, N)
     gate = chosen(weight, data.rows, args.top)
-    rows = [
-        row | {"weight": float(w), "selected": bool(s)}
-        for row, w, s in zip(data.train.rows, weight, gate, strict=True)
-    ]
+    rows = with_weights(data.train.rows, weight, gate)
     write_rows(folder / f"weighted{ending}", rows)
     if args.top is not None:
         kept = [row for row, s in zip(rows, gate, strict=True) if s]
@@ -68,11 +47,6 @@ def write_selected(folder: Path, args: Namespace, data: PairData, fit: Selection
     (folder / "report.html").write_text(html, encoding="utf-8")
     write_manifest(folder, "bdtheory select", args, data, fit.method, result)
     return result
-
-
-def ending_of(path: str) -> str:
-    """The ending of the files written: Parquet for Parquet, else JSON Lines."""
-    return ".parquet" if path.lower().endswith(".parquet") else ".jsonl"
 
 
 def result_of(data: PairData, fit: Selection) -> dict[str, Any]:
@@ -113,7 +87,12 @@ def untimed(fit: Selection) -> Selection:
 
 
 def write_manifest(
-    folder: Path, command: str, args: Namespace, data: PairData, method: str, result: dict[str, Any]
+    folder: Path,
+    command: str,
+    args: Namespace,
+    data: PairData,
+    method: str | list[str],
+    result: dict[str, Any],
 ) -> None:
     """manifest.json: from what, with what and how the files beside it were made."""
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
@@ -129,6 +108,7 @@ def write_manifest(
         "template": data.tokens["train"].template,
         "tokens": {name: counts(data, name) for name in data.tokens},
         "validation_pairs_in_training": data.shared,
+        "processes": launched_size(),
         "versions": versions(args),
         "result": result,
     }

@@ -19,13 +19,14 @@ from .methods.checkpoint import Checkpoint
 from .models.checks import check_count
 from .outputs import MANIFEST, options_of, outputs
 from .pairs_input import ADDED, PairData, load_pairs, method_of, model_files, sha256
-from .pairs_output import ending_of, write_result
+from .pairs_output import write_result
 from .pairs_refined import COMMAND, Made, print_refined, write_refined
 from .pairs_run import learned, notes_on, say, unfinished
 from .refinement import Refinement
 from .refining import Generation
 from .rounds import Rounds
 from .selection import Selection, Status
+from .weighted import ending_of
 
 MARKS = (*ADDED, "generated", "round")  # columns that have to be free in the training file
 ROUNDS: dict[str, Any] = {

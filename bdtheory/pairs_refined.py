@@ -19,10 +19,8 @@ from .pairs_input import PairData
 from .pairs_output import (
     HISTORY,
     card,
-    ending_of,
     history_cells,
     result_of,
-    scaled,
     selection_sections,
     text_of,
     untimed,
@@ -30,10 +28,11 @@ from .pairs_output import (
 )
 from .refinement import Refinement
 from .report import Shown
+from .rows import Row
+from .rows import shown as short
 from .selection import to_numpy
 from .tasks import write_csv, write_rows
-from .tasks.rows import Row
-from .tasks.rows import shown as short
+from .weighted import ending_of, scaled
 
 COMMAND = "bdtheory refine"
 SHOWN = 20  # responses before and after in the report
@@ -170,7 +169,7 @@ def refined_report(
 ) -> str:
     """report.html of `refine`."""
     N, offline = len(data.train), found.offline
-    own = scaled(offline.weights, data.rows, N)
+    own = scaled(to_numpy(offline.weights), data.rows, N)
     pairs = [
         Shown(
             data.train.places[made.rows[k]],

@@ -17,11 +17,18 @@ from typing import Any, TextIO
 import numpy as np
 
 from .console import StatusLine
+from .launched import launched_size
 from .methods import learn_weights
 from .pairs_input import PairData
 from .problem import Problem
 from .selection import Selection, Status, as_text
 from .weights import effective_sample_size
+
+
+def unfinished_folder(args: Namespace) -> Path:
+    """OUT.unfinished, beside the folder of the result."""
+    place = Path(args.output).resolve()
+    return place.with_name(f"{place.name}.unfinished")
 
 
 @contextlib.contextmanager
@@ -31,8 +38,7 @@ def unfinished(args: Namespace) -> Iterator[Path]:
     After a failure or an interruption it stays where --resume can go on from it, that is after a
     first step. Raises ValueError where it is there without --resume, or not there with it.
     """
-    place = Path(args.output).resolve()
-    folder = place.with_name(f"{place.name}.unfinished")
+    folder = unfinished_folder(args)
     _check(args, folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
@@ -147,7 +153,7 @@ def learned(
             problem,
             method,
             seed=args.seed,
-            callback=line.callback,
+            callback=line.callback if launched_size() == 1 else None,  # it asks for all weights
             checkpoint=folder / "selection",
         )
     if fit.status is Status.DIVERGED:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .plots import BAD, LOSS
+from .drawing import BAD, LOSS
 from .selection import Selection
 
 SHORT = 90  # characters of a text before it is folded
@@ -66,14 +66,23 @@ def paragraph(text: str) -> str:
 def table(pairs: Sequence[Shown]) -> str:
     """Pairs as an HTML table; a long text is folded, a click shows it."""
     columns = list(pairs[0].texts) if pairs else []
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("row", "weight", *columns))
-    lines = []
-    for pair in pairs:
-        cells = "".join(f"<td>{folded(text)}</td>" for text in pair.texts.values())
-        first = f"<td>{escape(pair.place)}</td><td>{pair.weight:.3g}</td>"
-        lines.append(f"<tr>{first}{cells}</tr>")
-    rows = "\n".join(lines)
-    return f'<div class="wide"><table><tr>{head}</tr>\n{rows}\n</table></div>'
+    lines = [
+        [escape(p.place), f"{p.weight:.3g}", *(folded(text) for text in p.texts.values())]
+        for p in pairs
+    ]
+    return _table(["row", "weight", *columns], lines)
+
+
+def grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Lines of texts under a heading, as an HTML table."""
+    return _table(head, [[escape(cell) for cell in cells] for cells in lines])
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A heading of texts, and lines of cells that are HTML."""
+    first = "".join(f"<th>{escape(name)}</th>" for name in head)
+    rows = "\n".join(f"<tr>{''.join(f'<td>{c}</td>' for c in cells)}</tr>" for cells in lines)
+    return f'<div class="wide"><table><tr>{first}</tr>\n{rows}\n</table></div>'
 
 
 def folded(text: str) -> str:
@@ -151,7 +160,33 @@ def curves(fit: Selection) -> tuple[str, str]:
     )
 
 
-def _svg(draw: Any, name: str, label: str) -> str:
+def losses_by_method(
+    names: Sequence[str], val: Sequence[float], test: Sequence[float] | None
+) -> str:
+    """Losses of methods, one line each, the first at the top, as SVG: test filled, validation open.
+
+    test : None where there is none.
+    """
+    places = np.arange(len(names))
+    shown = val if test is None else test
+
+    def draw(ax: Any) -> None:
+        if test is not None:
+            ax.plot(test, places, "o", color=LOSS, label="test")
+        ax.plot(val, places, "o", color=BAD, fillstyle="none", label="validation")
+        ax.set_yticks(places, names, parse_math=False)  # names are the user's own texts
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.grid(axis="y", linewidth=0.3)
+        ax.set(xlabel="loss (nats)")
+        ax.legend()
+
+    label = "; ".join(f"{n} {v:.4g}" for n, v in zip(names, shown, strict=True))
+    kind = "Validation" if test is None else "Test"
+    height = max(3.0, 1.0 + 0.3 * len(names))
+    return _svg(draw, "compared", f"{kind} loss of each method: {label}", height)
+
+
+def _svg(draw: Any, name: str, label: str, height: float = 3.0) -> str:
     """One picture for a page: no size of its own, no date, the ids of `name`."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -159,7 +194,7 @@ def _svg(draw: Any, name: str, label: str) -> str:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(RC | {"svg.hashsalt": name})
-        figure = Figure(figsize=(5.0, 3.0), layout="constrained")
+        figure = Figure(figsize=(5.0, height), layout="constrained")
         draw(figure.subplots())
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import importlib
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,7 +13,9 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from .problem import Array
-from .storage import UNREADABLE, draft_folder, read_parts, write_parts
+from .storage import UNREADABLE, File, draft_folder, read_parts, write_parts
+from .weighted import apply_weights, chosen, largest, scaled
+from .weights import count_of
 
 
 class Status(enum.Enum):
@@ -100,6 +103,58 @@ class Selection:
             )
         )
 
+    def top(self, k: int | float) -> np.ndarray:
+        """The numbers of the rows with the k largest weights, counted from 0, largest first.
+
+        Equal weights: the earlier row first. k is an int from 1 to N, or a float, a share of the
+        rows in (0, 1], rounded, at least one row. Raises ValueError for another k.
+
+        >>> import numpy as np
+        >>> fit = Selection(np.array([0.1, 0.6, 0.3]), None, 0.0, None, Status.STATIONARY, {})
+        >>> fit.top(2).tolist(), fit.top(1.0).tolist()
+        ([1, 2], [1, 2, 0])
+        """
+        return largest(self._floats(), count_of(k, len(self.weights)))
+
+    def to_dataframe(self) -> Any:
+        """A line for each training row, a DataFrame of pandas, or of polars where that is missing.
+
+        Its columns are `row`, counted from 0; `weight`, sum 1; `rank`, 1 for the largest weight,
+        the earlier row first among equals; and `selected`, weights of at least their mean, 1/N.
+        Raises ImportError without pandas and polars.
+        """
+        w, N = self._floats(), len(self.weights)
+        rank = np.empty(N, np.int64)
+        rank[largest(w, N)] = np.arange(1, N + 1)
+        rows = np.arange(N)
+        gate = chosen(scaled(w, rows, N), rows, None)
+        return _frame({"row": rows, "weight": w, "rank": rank, "selected": gate})
+
+    def plot(self, clean: Array | None = None) -> Any:
+        """A matplotlib Figure: the weights from the largest down, and the losses of the run.
+
+        clean : bool (N,), optional: which samples are known to be clean. For the pictures one by
+        one, into Axes of your own, see ``bdtheory.plots``. Raises ValueError for a `clean` of
+        another shape.
+        """
+        from .drawing import plot_selection
+
+        return plot_selection(self, clean)
+
+    def apply(self, path: File, out: File | None = None, *, overwrite: bool = False) -> Path:
+        """Write the rows of a file with `weight`, N w_i, of mean 1, and `selected`; its path.
+
+        path : .jsonl, .json, .parquet or .csv with a row for each weight, in their order; of a .csv
+        file all cells are kept as they are. out : by default data.weighted.jsonl beside data.jsonl,
+        .parquet for Parquet, .csv for .csv. overwrite : whether a file there may be replaced; that
+        at `path` never is. `selected` are weights of at least their mean. The file is complete or
+        not there.
+
+        Raises ValueError for another number of rows, for a column of one of these names and for a
+        file that cannot be read or written so; FileExistsError where `out` is there.
+        """
+        return apply_weights(self._floats(), path, out, overwrite)
+
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `selection.json` and `arrays.npz` into `folder`; all or nothing.
 
@@ -158,9 +213,24 @@ class Selection:
             | {f"history/{name}": np.asarray(value) for name, value in self.history.items()}
         )
 
+    def _floats(self) -> np.ndarray:
+        """The weights as NumPy float64, a copy."""
+        return np.array(to_numpy(self.weights), dtype=np.float64)
+
     def _theta(self) -> dict[str, Array]:
         """The parameters by name; a single array is called ""."""
         return self.theta if isinstance(self.theta, dict) else {"": self.theta}
+
+
+def _frame(columns: dict[str, np.ndarray]) -> Any:
+    """A DataFrame of the columns."""
+    for library in ("pandas", "polars"):
+        try:
+            return importlib.import_module(library).DataFrame(columns)
+        except ModuleNotFoundError as error:
+            if error.name != library:  # there, but broken: not to be hidden
+                raise
+    raise ImportError("got neither pandas nor polars; needed one of them; try pip install pandas")
 
 
 def _backend(arrays: Any) -> str:
@@ -171,12 +241,16 @@ def _backend(arrays: Any) -> str:
 def as_text(thing: Any) -> str:
     """A model or method as its class name with the arguments that are not the defaults.
 
+    One with a `__str__` of its own, such as `Given` with its N weights, says it itself.
+
     Examples
     --------
     >>> from bdtheory import DirectMixing, Implicit
     >>> as_text(Implicit()), as_text(Implicit(tol=0.1)), as_text(DirectMixing(ratio=0.1))
     ('Implicit()', 'Implicit(tol=0.1)', 'DirectMixing(ratio=0.1)')
     """
+    if type(thing).__str__ is not object.__str__:
+        return str(thing)
     given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing) if f.repr]
     shown = [f"{name}={value!r}" for name, value, default in given if value != default]
     return f"{type(thing).__name__}({', '.join(shown)})"

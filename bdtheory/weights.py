@@ -6,15 +6,18 @@ Every function takes and returns arrays of one namespace: NumPy in, NumPy out; t
 from __future__ import annotations
 
 import math
+from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace
+from array_api_compat import array_namespace, is_torch_array
 
 from .problem import Array
 
 # A softmax never gives an exact 0. Weights below this share of the largest are set to 0 before a
 # re-fit (theory.md, "When mu = 0 ..."): the optimal set depends on which weights are positive.
 NEGLIGIBLE = 1e-12
+LARGEST = float(np.finfo(np.float64).max)
 
 
 def softmax(omega: Array, groups: Array | None = None) -> Array:
@@ -139,6 +142,76 @@ def top_k(w: Array, k: int) -> Array:
     return xp.take(xp.astype(gate, w.dtype), xp.argsort(order, stable=True), axis=0)
 
 
+def count_of(k: int | float, N: int) -> int:
+    """How many of N rows `k` asks for: so many, or a share of them, rounded and at least one.
+
+    k : an int from 1 to N, or a float, a share in (0, 1]. N : rows, at least 1. Raises ValueError
+    for another k.
+
+    Examples
+    --------
+    >>> count_of(3, 10), count_of(0.25, 10), count_of(0.01, 10), count_of(1.0, 10), count_of(1, 10)
+    (3, 2, 1, 10, 1)
+    """
+    number = isinstance(k, Real) and not isinstance(k, bool | np.bool_)
+    if number and isinstance(k, Integral) and 1 <= k <= N:
+        return int(k)
+    if number and not isinstance(k, Integral) and 0.0 < k <= 1.0:
+        return max(1, round(float(k) * N))
+    raise ValueError(
+        f"got {k!r} for the rows to take; needed a whole number from 1 to N = {N}, or a share in "
+        "(0, 1] as a float; try 0.5"
+    )
+
+
+def top_scores(scores: Array, k: int | float, low: bool = False) -> Array:
+    """Equal weights, sum 1, on the rows of highest score, 0 elsewhere: what another tool keeps.
+
+    Parameters
+    ----------
+    scores : (N,), finite, one per training row, in any unit; equal ones count from the first row.
+    k : how many rows, an int, or which share of them, a float in (0, 1]; see `count_of`.
+    low : whether the lowest scores are the best, as of perplexities.
+
+    Raises ValueError for scores that are not (N,) finite numbers, and for another k.
+
+    Examples
+    --------
+    >>> top_scores([0.1, 0.7, 0.2, 0.9], 0.5).tolist()
+    [0.0, 0.5, 0.0, 0.5]
+    >>> top_scores([5.0, 3.0, 4.0], 1, low=True).tolist()
+    [0.0, 1.0, 0.0]
+    """
+    values = _numbers(scores)
+    xp = array_namespace(values)
+    if values.ndim != 1 or not values.shape[0]:
+        raise ValueError(
+            f"scores have shape {tuple(values.shape)}; needed one number per training row, (N,); "
+            "try scores.reshape(-1)"
+        )
+    finite = xp.isfinite(values)
+    if not bool(xp.all(finite)):
+        row = int(xp.argmin(xp.astype(finite, xp.int8)))
+        raise ValueError(
+            f"scores have {float(values[row])} at row {row} (counted from 0); needed finite "
+            "numbers; try a score below all others for rows that have none"
+        )
+    return top_k(-values if low else values, count_of(k, values.shape[0]))
+
+
+def _numbers(scores: Array) -> Array:
+    """A tensor of floats as it is, anything else as floats of NumPy."""
+    if is_torch_array(scores):
+        return scores if scores.dtype.is_floating_point else scores.double()
+    try:
+        return np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"scores are not numbers ({error}); needed one per training row, (N,); try "
+            "numpy.asarray(scores, dtype=float)"
+        ) from None
+
+
 def effective_sample_size(w: Array) -> float:
     """The number of equally weighted samples with the same sum of squares, (sum w)^2 / sum w^2.
 
@@ -197,3 +270,51 @@ def _device(w: Array):
     from array_api_compat import device
 
     return device(w)
+
+
+def mean_one(weights: Any, N: int | None = None) -> np.ndarray:
+    """Weights (N,) that somebody gives, as NumPy float64 of mean 1. Their scale has no meaning.
+
+    weights : a list, an array or a tensor of finite numbers >= 0, dimensionless, not all 0, or a
+    mask; `Selection.weights` have sum 1, those of weighted.jsonl mean 1. N : how many are needed.
+    Raises ValueError, in one sentence, for others.
+
+    Examples
+    --------
+    >>> mean_one([1.0, 3.0]).tolist()
+    [0.5, 1.5]
+    """
+    try:
+        w = np.asarray(weights.detach().cpu().double() if is_torch_array(weights) else weights)
+    except (TypeError, ValueError):  # rows of different lengths
+        w = np.empty(0)
+    if w.ndim != 1 or not len(w):
+        what = f"shape {w.shape}" if w.ndim else f"type {type(weights).__name__}"
+        raise ValueError(
+            f"got weights of {what}; needed numbers (N,), one a row; try Selection.weights"
+        )
+    if N is not None and len(w) != N:
+        raise ValueError(
+            f"got {len(w)} weights; needed {N}, one for each row; "
+            "try the weights of this very data set, in its order"
+        )
+    w = w.astype(np.float64) if w.dtype == np.bool_ else w  # a mask
+    w = np.array([_number(value, row) for row, value in enumerate(w.tolist())])
+    if not w.any():
+        raise ValueError(
+            "got weights that are all 0; needed at least one > 0; "
+            "try the selection again with a lower rate, or numpy.ones(N)"
+        )
+    w /= w.max()  # first, so that the sum neither overflows nor is lost
+    return w / w.mean()
+
+
+def _number(value: Any, row: int) -> float:
+    """A weight as a float; rows are counted from 0."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if number and 0 <= value <= LARGEST:
+        return float(value)
+    raise ValueError(
+        f"got the weight {value!r:.40} in row {row}, counted from 0; needed a finite number >= 0; "
+        "try weights as bdtheory select writes them, or top_scores for scores"
+    )

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 
 import bdtheory as bdt
-from bdtheory.methods.train import Run
+from bdtheory.methods.joint import Run
 from bdtheory.models.gpt import hidden
 from bdtheory.models.transformer import TransformerLM
 

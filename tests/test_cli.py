@@ -542,7 +542,7 @@ def test_help_teaches_with_examples_that_parse(command, capsys):
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 100
     examples = [line.strip() for line in text.splitlines() if line.startswith("  bdtheory ")]
-    assert len(examples) == {"": 4, "compare": 2, "select": 4}[command]
+    assert len(examples) == {"": 4, "compare": 4, "select": 4}[command]
     for example in examples:
         args = cli.build_parser().parse_args(shlex.split(example)[1:])
         assert args.command.__name__ == example.split()[1]

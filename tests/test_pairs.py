@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_lm import CHATML, tiny_llama_folder, tiny_tokenizer
 
+from bdtheory.rows import write_rows
 from bdtheory.tasks.pairs import overlap, read_pairs, tokenise
-from bdtheory.tasks.rows import write_rows
 
 NO_LM = 'needs transformers: pip install "bdtheory[lm]"'
 
@@ -383,6 +383,7 @@ def test_bad_settings(bare, uneven):
 def test_no_warning_of_texts_beyond_the_context(chat, caplog, monkeypatch):
     """The tokenizer's own context is 256; a longer text is what `too_long` is for."""
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    caplog.set_level(logging.WARNING, "transformers")  # the command line lets errors through only
     long = read_pairs([{**PLAIN, "completion": "x " * 400}])
     tokenise(long, chat, max_length=64, too_long="cut")
     assert caplog.records == []

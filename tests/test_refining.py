@@ -851,7 +851,7 @@ def test_tokens_that_do_not_fit_are_named():
 
 def test_ratios_are_those_of_the_same_pass(monkeypatch):
     """A response's first visit must not use the ratio 1 of its birth: theta has moved since."""
-    from bdtheory.methods.train import Run
+    from bdtheory.methods.joint import Run
 
     pass_, used = TransformerLM.losses_and_gradient, []
 

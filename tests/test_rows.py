@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bdtheory.tasks.rows import read_rows, write_rows
+from bdtheory.rows import read_rows, write_rows
 
 NO_ARROW = 'Parquet needs pyarrow: pip install "bdtheory[lm]"'
 GOOD = '{"a": 1}\n'

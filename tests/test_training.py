@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import bdtheory as bdt
 from bdtheory.methods.descent import Batches, Descent, schedule
+from bdtheory.methods.joint import Run
 from bdtheory.methods.selectors import ClosedForm, Fixed, Mirror
-from bdtheory.methods.train import Run
 from bdtheory.selection import as_text
 from bdtheory.weights import auc
 
@@ -182,7 +182,7 @@ def test_learned_weights_are_of_a_state_in_which_every_sample_had_its_turn(
     settings = replace(SETTINGS, steps=6, evaluations=6, drop_last=False)
     losses = [1.0, 2.0, 3.0, 4.0, 6.0, 5.0, 7.0]
     given = iter(losses)
-    monkeypatch.setattr("bdtheory.methods.train.mean", lambda *_: next(given))
+    monkeypatch.setattr("bdtheory.methods.joint.Run._mean", lambda *_: next(given))
     fit = bdt.learn_weights(problem(settings), method)
     assert fit.val_loss == losses[chosen] and f"are those of step {chosen}," in fit.message
     assert "no turn" not in fit.message

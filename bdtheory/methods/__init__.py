@@ -14,6 +14,7 @@ from ..problem import Problem
 from ..selection import Selection
 from .auto import Auto, OverfitWarning
 from .bmo import BMO
+from .given import Given
 from .implicit import Implicit
 from .mixing import DirectMixing, Uniform, ValidationOnly
 from .penalty import Penalty
@@ -23,6 +24,7 @@ __all__ = [
     "BMO",
     "Auto",
     "DirectMixing",
+    "Given",
     "Implicit",
     "OverfitWarning",
     "Penalty",

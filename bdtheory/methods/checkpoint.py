@@ -27,12 +27,14 @@ class Checkpoint:
         self.folder = Path(folder)
         start = getattr(problem.model, "start", None)
         start = start if isinstance(start, dict) or start is None else {"": start}
+        weights = getattr(method, "weights", None)  # which the text of `Given` leaves out
         self.identity = {
             "model": as_text(quiet(problem.model)),
             "start": "" if start is None else _digest(start),
             "method": as_text(method),
             "seed": int(seed),
             "data": _digest(_everything(problem)),
+            **({} if weights is None else {"weights": _digest({"": weights})}),
             **more,
         }
         found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else set()

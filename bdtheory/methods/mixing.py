@@ -9,7 +9,7 @@ from array_api_compat import array_namespace, device
 from ..hypergradient import fit_weighted, mean_loss, refit
 from ..models.checks import check_number
 from ..models.fit import Fit
-from ..problem import Problem
+from ..problem import Array, Problem
 from ..selection import Selection, Status, as_text
 from .online import Round
 from .run import Callback, Trace, finish, loss_on_test, uniform_weights
@@ -48,7 +48,7 @@ class DirectMixing:
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
-        return _mixed(problem, self, self.ratio, callback)
+        return mixed(problem, self, self.ratio, callback)
 
     def selector(self, problem: Problem) -> Fixed:
         """Weights that stay, for models that are trained."""
@@ -73,7 +73,7 @@ class ValidationOnly:
 
     def run(self, problem: Problem, seed: int, callback: Callback | None) -> Selection:
         """See `learn_weights`. Deterministic: the seed plays no part."""
-        return _mixed(problem, self, 0.0, callback)
+        return mixed(problem, self, 0.0, callback)
 
     def selector(self, problem: Problem) -> Fixed:
         """Weights that play no part, for models that are trained."""
@@ -122,29 +122,40 @@ class Uniform:
         return Fixed(problem, val=0.0, train=1.0, weights=given.base)
 
 
-def mix(problem: Problem, ratio: float) -> Fit:
-    """theta_lam: one fit with weights lam/N on training and 1/m on validation samples."""
+def mix(problem: Problem, ratio: float, w: Array | None = None) -> Fit:
+    """theta_lam: one fit with weights lam w_i on training and 1/m on validation samples.
+
+    w : (N,), sum 1; uniform, 1/N, by default.
+    """
     xp, X = array_namespace(problem.train.like), problem.train.like
 
     def share(n: int, mass: float):
         return xp.full((n,), mass / n, dtype=X.dtype, device=device(X))
 
-    w = xp.concat([share(problem.N, ratio), share(problem.m, 1.0)])
-    return fit_weighted(problem, w, problem.joined())
+    train = share(problem.N, ratio) if w is None else ratio * w
+    return fit_weighted(problem, xp.concat([train, share(problem.m, 1.0)]), problem.joined())
 
 
-def _mixed(problem: Problem, method: object, ratio: float, callback: Callback | None) -> Selection:
-    trace, w = Trace(callback), uniform_weights(problem)
-    fit = mix(problem, ratio)
+def mixed(
+    problem: Problem,
+    method: object,
+    ratio: float,
+    callback: Callback | None,
+    w: Array | None = None,
+) -> Selection:
+    """The selection at theta_lam, with weights w (N,), or uniform ones, which select nothing."""
+    trace, fit = Trace(callback), mix(problem, ratio, w)
     val_loss = mean_loss(problem, fit.theta, problem.val)
-    trace.record(w, val_loss)
+    weights = uniform_weights(problem) if w is None else w
+    trace.record(weights, val_loss)
+    said = "its weights select nothing" if w is None else "at weights that were given"
     return Selection(
-        weights=w,
+        weights=weights,
         theta=fit.theta,
         val_loss=val_loss,
         test_loss=loss_on_test(problem, fit.theta),
         status=Status.STATIONARY if fit.converged else Status.DIVERGED,
         history=trace.history(),
         method=as_text(method),
-        message=fit.message or "theta minimises the mixed loss; its weights select nothing",
+        message=fit.message or f"theta minimises the mixed loss; {said}",
     )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .selectors import State
+from .parallel import Processes
+from .selectors import State, in_one_process
 
 LARGEST = math.log(np.finfo(np.float64).max)
 
@@ -76,7 +77,15 @@ class Ratio:
         self.counts = np.bincount(given.questions[self.rows])
         self.old, self.base = given.log_pi_old[self.rows], given.base[self.rows]
         self.state: State = {"log_pi": self.old.copy()}
+        self.count = len(self.rows)
         self.weights = given.base.copy()
+
+    def divide(self, processes: Processes) -> None:
+        """Raises ValueError: a round of refine is one process's."""
+        raise in_one_process(processes)
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        return self.weights[rows]
 
     def shares(self, progress: float) -> tuple[float, float]:
         return 1.0 / (1.0 + self.gamma), self.gamma / (1.0 + self.gamma)

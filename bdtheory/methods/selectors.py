@@ -8,7 +8,8 @@ One joint step, of theta by a gradient and of w beside it (theory.md, C06 and C0
     or     stays                                            `Fixed`: the baselines
 
 A selector works on NumPy float64, whatever theta is, and sees the losses of a batch at a time.
-`progress` is the share of the run that is done, 0 to 1.
+`progress` is the share of the run that is done, 0 to 1. Where several processes train together
+(`parallel`), each keeps and moves the logits that are its own.
 """
 
 from __future__ import annotations
@@ -19,19 +20,30 @@ import numpy as np
 
 from ..problem import Problem
 from ..weights import softmax, spread
+from .parallel import Processes, masses_at
 
 State = dict[str, np.ndarray]
 
 
 class Selector(Protocol):
-    """What the training loop needs. `weights` (N,) is on the simplex; `state` is all that moves."""
+    """What the training loop needs. `weights` (N,) is on the simplex; `state` is all that moves,
+    its arrays with an entry for each logit that this process has, of `count` in all."""
 
     value_function: bool  # whether losses are to be less those of phi, trained on F_w alone
     follows: bool  # whether w is a function of theta, taken at the losses of the same pass
     state: State
+    count: int
 
     @property
     def weights(self) -> np.ndarray: ...
+
+    def divide(self, processes: Processes) -> None:
+        """Keep this process's part of the logits only."""
+        ...
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """The weights of these samples (b,)."""
+        ...
 
     def shares(self, progress: float) -> tuple[float, float]:
         """The weights of L_val and of F_w in theta's objective, >= 0, of sum 1."""
@@ -53,6 +65,13 @@ class Fixed:
         self._shares = val / (val + train), train / (val + train)
         self.weights = np.exp(_log_uniform(problem)) if weights is None else weights
         self.state: State = {}
+        self.count = problem.N
+
+    def divide(self, processes: Processes) -> None:
+        pass
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        return self.weights[rows]
 
     def shares(self, progress: float) -> tuple[float, float]:
         return self._shares
@@ -96,8 +115,15 @@ class Mirror:
         self.codes = np.atleast_2d(own if codes is None else codes)
         with np.errstate(divide="ignore"):  # a weight of 0 stays 0
             self.log_base = _log_uniform(problem) if base is None else np.log(base)
-        omega = np.zeros(int(self.codes.max()) + 1)
-        self.state = {"omega": omega, "centre": np.array(np.nan)}
+        self.count, self.processes, self.given = int(self.codes.max()) + 1, Processes(), base
+        self.state = {"omega": np.zeros(self.count), "centre": np.array(np.nan)}
+
+    def divide(self, processes: Processes) -> None:
+        """Raises ValueError with weights to begin with, or two levels: these are `refine`'s."""
+        if self.given is not None or len(self.codes) > 1:
+            raise in_one_process(processes)
+        self.processes = processes
+        self.state["omega"] = processes.part(self.state["omega"])
 
     def shares(self, progress: float) -> tuple[float, float]:
         gamma = self._gamma(progress)
@@ -105,10 +131,18 @@ class Mirror:
 
     @property
     def weights(self) -> np.ndarray:
-        return _softmax(self.log_base + self.state["omega"][self.codes].sum(axis=0))
+        omega = self.processes.whole(self.state["omega"], self.count)
+        return _softmax(self.log_base + omega[self.codes].sum(axis=0))
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        if self.processes.size == 1:
+            return self.weights[rows]
+        v = masses_at(self.processes, self.state["omega"], self.codes[0, rows])
+        return v * self.count * np.exp(self.log_base[rows])  # 1 / (members of the group)
 
     def update(self, progress: float, rows: np.ndarray, losses: np.ndarray) -> None:
-        log_w = self.log_base[rows] + self.state["omega"][self.codes[:, rows]].sum(axis=0)
+        omega = self.processes.at(self.state["omega"], self.codes[:, rows])
+        log_w = self.log_base[rows] + omega.sum(axis=0)
         if log_w.max() == -np.inf:  # weights of 0 alone: nothing to estimate, nothing to move
             return
         w, old = _softmax(log_w), float(self.state["centre"])
@@ -117,7 +151,9 @@ class Mirror:
         self.state["centre"] = np.array(centre)
         for codes in self.codes:
             logits, excess = _mean_by_code(codes[rows], losses - centre)
-            self.state["omega"][logits] -= self.rate * self._gamma(progress) * excess
+            own = self.processes.mine(logits)
+            step = self.rate * self._gamma(progress) * excess[own]
+            self.state["omega"][logits[own] // self.processes.size] -= step
 
     def _gamma(self, progress: float) -> float:
         return self.gamma * min(1.0, 2.0 * progress)
@@ -134,18 +170,34 @@ class ClosedForm:
 
     def __init__(self, problem: Problem, gamma: float, hot: float, cold: float):
         self.groups, self.gamma, self.hot, self.cold = problem.groups, gamma, hot, cold
-        seen = np.full(_count(problem), np.nan)
+        self.count, self.processes = _count(problem), Processes()
+        seen = np.full(self.count, np.nan)
         self.state = {"losses": seen, "scale": np.array(np.nan), "tau": np.array(np.inf)}
+
+    def divide(self, processes: Processes) -> None:
+        self.processes = processes
+        self.state["losses"] = processes.part(self.state["losses"])
 
     def shares(self, progress: float) -> tuple[float, float]:
         return 1.0 / (1.0 + self.gamma), self.gamma / (1.0 + self.gamma)
 
     @property
     def weights(self) -> np.ndarray:
-        losses = self.state["losses"]
+        losses = self.processes.whole(self.state["losses"], self.count)
         seen = np.isfinite(losses)
         mean = losses[seen].mean() if seen.any() else 0.0
         return softmax(-np.where(seen, losses, mean) / float(self.state["tau"]), self.groups)
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        if self.processes.size == 1:
+            return self.weights[rows]
+        losses = self.state["losses"]
+        seen = np.isfinite(losses)
+        total, number = self.processes.sum([losses[seen].sum(), seen.sum()])
+        z = -np.where(seen, losses, total / max(number, 1.0)) / float(self.state["tau"])
+        codes = rows if self.groups is None else self.groups[rows]
+        v = masses_at(self.processes, z, codes)
+        return v if self.groups is None else v / np.bincount(self.groups)[codes]
 
     def update(self, progress: float, rows: np.ndarray, losses: np.ndarray) -> None:
         if np.isnan(self.state["scale"]):
@@ -154,7 +206,16 @@ class ClosedForm:
         self.state["tau"] = tau * self.state["scale"]
         codes = rows if self.groups is None else self.groups[rows]
         groups, means = _mean_by_code(codes, losses)
-        self.state["losses"][groups] = means
+        own = self.processes.mine(groups)
+        self.state["losses"][groups[own] // self.processes.size] = means[own]
+
+
+def in_one_process(processes: Processes) -> ValueError:
+    """What a round of `refine` says to more than one."""
+    return ValueError(
+        f"got a round of refine in {processes.size} processes; needed one; try it without a "
+        "launcher such as accelerate launch"
+    )
 
 
 def _softmax(omega: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@
 | `read_pairs`       | question-response pairs in such rows; `tokenise` gives their tokens       |
 """
 
+from ..rows import read_rows, write_rows
 from .absolute import LeastAbsolute
 from .classification import digits, label_noise, separable
 from .encoding import Encoded
@@ -21,7 +22,6 @@ from .files import Table, align, read_table, write_csv
 from .pairs import Pairs, overlap, read_pairs, tokenise
 from .quality import quality
 from .regression import linear, noisy_regression
-from .rows import read_rows, write_rows
 from .safety import safety
 from .task import Task
 

@@ -1,23 +1,20 @@
-"""Comma-separated files: read and checked cell by cell, written all or nothing.
+"""Tables from comma-separated files, checked cell by cell.
 
 A row is its line number in the file; the header is line 1.
 """
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
-import os
-import secrets
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .table import File, Table, fail, no_empty, readable
+from ..csv_rows import header_of, records_of
+from ..storage import File, fail
+from .table import Table, no_empty
 
 
 def read_csv(
@@ -39,8 +36,8 @@ def read_csv(
 
     Raises ValueError, in one line, for anything that is not such a table; see `read_table`.
     """
-    records = _records(path)
-    header = _header(path, next(records, None))
+    records = records_of(path)
+    header = header_of(path, next(records, None))
     aside = [name for name in (target, id_column, group_column) if name is not None]
     names = [name for name in header if name not in aside] if columns is None else list(columns)
     _check_roles(path, header, aside + names)
@@ -82,51 +79,6 @@ def _read(
         fail(path, "a header only", "at least one row of data", "the file it was made from")
     features = np.frombuffer(X, dtype=np.float64).reshape(len(lines), len(names))
     return features, dict(zip(aside, texts, strict=True)), lines
-
-
-def _records(path: File) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every line that is not blank; a record's line is its first one."""
-    readable(path)
-    with open(path, "rb") as file:
-        start = file.read(4096)
-    if start.startswith(b"PK\x03\x04") or b"\0" in start:
-        fail(path, "binary content", "comma-separated text", "the ending .npz if it is one", row=1)
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        reader, line = csv.reader(file, strict=True), 1
-        try:
-            for cells in reader:
-                if cells:
-                    yield line, cells
-                line = reader.line_num + 1
-        except csv.Error as error:
-            fail(path, f"{error}", "comma-separated cells", 'each " in a cell twice', row=line)
-        except UnicodeDecodeError as error:
-            row = _not_utf8(path)
-            fail(path, f"bytes with {error.reason}", "text in UTF-8", "saving it as UTF-8", row=row)
-
-
-def _not_utf8(path: File) -> int:
-    """Line number of the first line that is not UTF-8."""
-    with open(path, "rb") as file:
-        for line, content in enumerate(file, start=1):
-            try:
-                content.decode("utf-8")
-            except UnicodeDecodeError:
-                return line
-    return 1
-
-
-def _header(path: File, record: tuple[int, list[str]] | None) -> list[str]:
-    """The column names, stripped: none empty, none twice."""
-    if record is None:
-        fail(path, "blank lines only", "a header and rows of data", "the file it was made from")
-    line, names = record[0], [name.strip() for name in record[1]]
-    for k, name in enumerate(names):
-        if not name:
-            fail(path, f"no name for column {k + 1}", "a name", "naming or dropping it", row=line)
-        if name in names[:k]:
-            fail(path, "that name twice", "distinct names", "renaming one", column=name, row=line)
-    return names
 
 
 def _check_roles(path: File, header: list[str], names: list[str]) -> None:
@@ -196,59 +148,3 @@ def _target(path: File, name: str, cells: list[str], lines: Sequence[int]) -> np
         return np.array([int(cell) for cell in cells], dtype=np.int64)
     except (ValueError, OverflowError):
         return np.array(values, dtype=np.float64)
-
-
-class _UnixLines:
-    r"""A file whose lines end in \n. Written with \r\n, so that csv quotes a \r inside a cell."""
-
-    def __init__(self, file: TextIO):
-        self.file = file
-
-    def write(self, line: str) -> int:
-        """One line, its \\r\\n replaced; csv calls this once per row."""
-        return self.file.write(line.removesuffix("\r\n") + "\n")
-
-
-def write_csv(path: File, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """A .csv file in UTF-8 that is complete or not there: written beside its place, then moved.
-
-    Parameters
-    ----------
-    path : where the file goes; its folder must exist.
-    header : one name per column.
-    rows : the cells of each row, as many as names. Numbers are written so that reading them gives
-        the same number; None is an empty cell.
-
-    Raises
-    ------
-    ValueError : for a row of another length than the header, a folder that does not exist, or a
-        path that is not a plain file.
-
-    Source: the way of POSIX rename(2), which replaces a file in one step.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_csv(f"{folder}/a.csv", ["x", "label"], [[0.1, "yes"]])
-    ...     print(Path(f"{folder}/a.csv").read_text(), end="")
-    x,label
-    0.1,yes
-    """
-    place = Path(os.path.realpath(path))
-    if not place.parent.is_dir():
-        fail(path, "a folder that does not exist", "an existing folder", "making it first")
-    if place.exists() and not place.is_file():
-        fail(path, "something else than a file", "a file name", "a new name")
-    draft = place.with_name(f".{place.name}-{secrets.token_hex(4)}")
-    try:
-        with open(draft, "x", encoding="utf-8", newline="") as file:
-            writer = csv.writer(_UnixLines(file))
-            writer.writerow(header)
-            for line, row in enumerate(rows, start=2):
-                if len(row) != len(header):
-                    fail(path, f"{len(row)} cells", f"{len(header)}", "one per column", row=line)
-                writer.writerow(row)
-        os.replace(draft, place)
-    finally:
-        draft.unlink(missing_ok=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..storage import fail
 from .formats import Message
-from .table import fail
 
 Tokens = list[list[int]]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .csv_table import read_csv, write_csv
+from ..csv_rows import write_csv
+from ..storage import File, fail
+from .csv_table import read_csv
 from .npz_table import read_npz
-from .table import File, Table, align, fail
+from .table import Table, align
 
 __all__ = ["Table", "align", "read_csv", "read_npz", "read_table", "write_csv"]
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .rows import Row, shown
-from .table import fail
+from ..rows import Row, shown
+from ..storage import fail
 
 FORMATS = {
     "prompt/completion": ("prompt", "completion"),

@@ -6,7 +6,8 @@ import zipfile
 
 import numpy as np
 
-from .table import File, Table, fail, no_empty, readable
+from ..storage import File, fail, readable
+from .table import Table, no_empty
 
 
 def read_npz(path: File, target: str = "y") -> Table:

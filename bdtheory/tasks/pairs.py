@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..rows import Row, placed_rows
+from ..storage import fail
 from .encoding import Encoded, fitted, plain, rendered
 from .formats import Message, Prompt, parts_of
-from .rows import Row, placed_rows
-from .table import fail
 
 TOO_LONG = ("error", "cut", "drop")
 

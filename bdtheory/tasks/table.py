@@ -1,19 +1,13 @@
-"""A table of features and a target, and the one way to complain about a file.
-
-Every complaint is a ValueError of one line: file, column, row; what was got, what was needed, what
-to try.
-"""
+"""A table of features and a target. Every complaint about its file is one of `storage.fail`."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NoReturn
 
 import numpy as np
 
-File = str | os.PathLike[str]
+from ..storage import File, fail
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,36 +66,8 @@ def align(table: Table, like: Table) -> Table:
     return replace(table, X=np.ascontiguousarray(table.X[:, order]), columns=like.columns)
 
 
-def readable(path: File) -> None:
-    """A ValueError unless the path is a plain file that is not empty and may be read."""
-    if os.path.isdir(path):
-        fail(path, "a folder", "a file", "one of the files in it")
-    if not os.path.isfile(path):
-        fail(path, "no such file", "a .csv or .npz file", "the full path")
-    if not os.access(path, os.R_OK):
-        fail(path, "a file that may not be read", "permission to read it", "chmod")
-    if os.path.getsize(path) == 0:
-        fail(path, "an empty file", "a table with rows of data", "the file it was made from")
-
-
 def no_empty(path: File, name: str, cells: list[str], rows: Sequence[int]) -> None:
     """A ValueError if a cell of the column is empty; `rows` are the row numbers of the cells."""
     if "" in cells:
         row = rows[cells.index("")]
         fail(path, "an empty cell", "a value", "'unknown' or dropping it", column=name, row=row)
-
-
-def fail(
-    path: File,
-    got: str,
-    needed: str,
-    try_: str,
-    *,
-    column: str | None = None,
-    row: int | None = None,
-) -> NoReturn:
-    """A ValueError in one line: file, column and row; got, needed, try."""
-    where = os.fspath(path) or "the table"
-    where += "" if column is None else f", column {column!r}"
-    where += "" if row is None else f", row {row}"
-    raise ValueError(" ".join(f"{where}: got {got}; needed {needed}; try {try_}".split()))

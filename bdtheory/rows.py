@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .table import File, fail
+from .storage import File, fail
 
 Row = dict[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet")
