@@ -16,7 +16,7 @@ setup: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e ".[sklearn,cluster,lm,lab,browser,test,dev]"
+		-e ".[sklearn,cluster,lm,trl,lab,browser,test,dev]"
 	touch $@
 
 verify: .venv/ready  ## all figures, the digits, all claims; report at build/report/index.html

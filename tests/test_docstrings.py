@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import importlib.util
 import inspect
 import re
 import textwrap
@@ -16,7 +16,9 @@ import bdtheory
 MODULES = ["bdtheory"] + [
     f"bdtheory.{name}" for name in ("methods", "tasks", "weights", "refining", "plots", "testing")
 ]
-MODULES += ["bdtheory.models.huggingface", "bdtheory.tasks.written"]
+MODULES += ["bdtheory.models.huggingface", "bdtheory.tasks.written", "bdtheory.sampling"]
+FACES = {"bdtheory.estimators": "sklearn", "bdtheory.sft": "trl"}
+MODULES += [name for name, extra in FACES.items() if importlib.util.find_spec(extra)]
 # What a claim of the paper, or an argument of theory.md, stands behind: these say where it is from.
 FROM_THEORY = {
     "BMO", "Implicit", "Penalty", "DirectMixing", "OneLayerTransformer", "refine", "usefulness",
