@@ -74,9 +74,10 @@ class BilevelSelector(MetaEstimatorMixin, BaseEstimator):
     estimator : a classifier or a regressor whose ``fit`` takes ``sample_weight``, or a Pipeline
         whose last step does. None: ``LogisticRegression(C=1 / (N mu))``, a classifier, the very
         model that the weights are learned for. For a regression give one, such as Ridge().
-    method : a method object such as `Implicit()`, `Penalty()`, `BMO()`. None: `Auto()`, with fewer
-        folds where there are fewer than 5 validation rows. Methods that learn no weights, such as
-        `DirectMixing`, leave all rows alike.
+    method : a method object such as `Implicit()`, `Penalty()`, `BMO()`. None:
+        ``Auto(refit="weights")``, with fewer folds where there are fewer than 5 validation rows;
+        `Auto()` leaves a part of its work to validation rows, which `estimator` never sees. Methods
+        that learn no weights, such as `DirectMixing`, leave all rows alike.
     mu : ridge of the linear model, in units of squared features; >= 0.
     validation_fraction : share of the rows held out where no X_val is given, in (0, 1), as
         `train_test_split` does it; stratified for a classifier, but classes of one row stay.
@@ -89,7 +90,8 @@ class BilevelSelector(MetaEstimatorMixin, BaseEstimator):
     support_ : (n,) bool, rows of at least the mean weight of the training rows, 1/N.
     validation_indices_ : row numbers held out, sorted; None where X_val was given.
     selection_ : the `Selection`, with the N training rows in their order.
-    estimator_ : the final model. classes_ : its classes, for a classifier.
+    estimator_ : the final model.
+    classes_ : its classes, for a classifier.
     n_features_in_, feature_names_in_ : as everywhere in scikit-learn.
 
     `fit` raises ValueError for arguments out of range, an estimator that takes no weights, and data
@@ -276,7 +278,7 @@ class BilevelSelector(MetaEstimatorMixin, BaseEstimator):
         model = Logistic if is_classifier(self) else Ridge
         problem = Problem(model(self.mu, fit_intercept=True), train=train, val=val)
         folds = max(2, min(5, problem.m))
-        method = Auto(folds=folds) if self.method is None else self.method
+        method = Auto(folds, refit="weights") if self.method is None else self.method
         self.selection_ = learn_weights(problem, method, seed=_seed(rng))
         if self.selection_.status is Status.DIVERGED:
             text = f"the selection diverged ({self.selection_.message}); try a larger mu"

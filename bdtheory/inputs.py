@@ -85,6 +85,7 @@ def load(args: Namespace) -> tuple[Task, list[str] | None]:
 def load_files(args: Namespace) -> tuple[Task, list[str] | None]:
     """The task in the files; features are matched by column name."""
     _check_file_options(args)
+    read_scores(args)  # a name that is not there is found out before it changes the features
     columns = _feature_columns(args.train, args)
     clean = None if args.truth is None else _read_truth(columns, args)
     train = read_table(

@@ -36,6 +36,7 @@ __all__ = ["WeightedSFTTrainer"]
 ROW = "bdtheory_row"  # column: the row's number in the data set as it was given
 FACTOR = "bdtheory_factor"  # f_i, in a batch
 NORMALISE = ("weights", "tokens", "responses")
+SELECT = {"token": "responses", "sample": "tokens"}  # --normalise of select, and what matches it
 
 
 class WeightedSFTTrainer(SFTTrainer):
@@ -86,6 +87,11 @@ weights as bdtheory select writes them, or top_scores for scores
         normalise: str = "weights",
         **kwargs: Any,
     ):
+        if normalise in SELECT:
+            raise ValueError(
+                f"got normalise={normalise!r}, which is a word of bdtheory select; needed one of "
+                f"{', '.join(NORMALISE)}; try normalise={SELECT[normalise]!r}, which matches it"
+            )
         check_choice(normalise, "normalise", NORMALISE)
         weights = _column(train_dataset)
         _check_paths(args, kwargs)

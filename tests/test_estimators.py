@@ -113,7 +113,7 @@ def test_weights_of_a_classifier_are_those_of_learn_weights(method):
     model = bdt.Logistic(0.05, fit_intercept=True)
     seed = int(np.random.RandomState(3).randint(np.iinfo(np.int32).max))
     problem = bdt.Problem(model, train=(X, y), val=(X_val, y_val))
-    direct = bdt.learn_weights(problem, method, seed=seed)
+    direct = bdt.learn_weights(problem, method or bdt.Auto(refit="weights"), seed=seed)
     np.testing.assert_array_equal(selector.weights_, direct.weights)
     assert np.ptp(selector.weights_) > 1e-3 / len(X)
     assert selector.selection_.val_loss == direct.val_loss

@@ -551,6 +551,8 @@ def test_the_scripts_of_the_page_run(folder, monkeypatch, tmp_path):
         exec(compile(block, "trl.md", "exec"), space)
     assert seen == [0] and Path("tuned/model.safetensors").is_file()
     assert "eval_loss" in space["trainer"].state.log_history[-2]
+    both = space["with_trusted"](pairs(W * 4), pairs([1] * 3, weight=None))["weight"][:]
+    assert sum(both[-3:]) == pytest.approx(len(W) * 4) and both[:-3] == W * 4
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "r"}]
     for told in ({"question": ["q"], "response": ["r"]}, {"messages": [turns]}):
         row = space["in_two"](Dataset.from_dict(told | {"weight": [0.5]}))[0]

@@ -36,8 +36,17 @@ def reference(name: str, skip: frozenset[str] = frozenset()) -> str:
     for each in names:
         kind = "class" if inspect.isclass(getattr(module, each)) else "function"
         out += [each, "-" * len(each), "", f".. auto{kind}:: {each}"]
-        out += ["   :members:", "   :member-order: bysource", ""] if kind == "class" else [""]
+        if kind == "class":
+            out += [f"   :members: {own(getattr(module, each))}", "   :member-order: bysource"]
+        out += [""]
     return "\n".join(["```{eval-rst}", *out, "```"])
+
+
+def own(cls: type) -> str:
+    """The public members that the class itself defines; others put some there (scikit-learn)."""
+    found = {name: getattr(cls, name) for name in vars(cls) if not name.startswith("_")}
+    ours = cls.__module__.partition(".")[0]
+    return ", ".join(n for n, v in found.items() if getattr(v, "__module__", ours).startswith(ours))
 
 
 def write(app: Any, page: str, source: list[str]) -> None:
