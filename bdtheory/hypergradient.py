@@ -34,7 +34,7 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
     Raises
     ------
     ValueError : for weights of another shape, negative, not finite, or all zero; or where the lower
-        level has no minimiser (separable data at mu = 0).
+        level has no minimiser (separable data at mu = 0), or the derivatives overflow.
     TypeError : for a model without an exact re-fit.
 
     Examples
@@ -53,6 +53,11 @@ def hypergradient(problem: Problem, weights: Array) -> tuple[Any, Array]:
             "try a larger mu"
         )
     value, grad = value_and_gradient(problem, fit)
+    if not bool(array_namespace(grad).all(array_namespace(grad).isfinite(grad))):
+        raise ValueError(
+            "the hypergradient overflows at these weights, too far apart in size; needed numbers "
+            "that its dtype holds; try bdtheory.weights.drop_negligible, or a larger mu"
+        )
     return (value if is_torch_array(grad) else float(value)), grad
 
 
@@ -60,7 +65,13 @@ def check_weights(problem: Problem, weights: Array) -> Array:
     """The weights in the problem's array library and dtype, or a ValueError."""
     like = problem.train.like
     xp = array_namespace(like)
-    w = xp.asarray(weights, dtype=like.dtype, device=device(like))
+    try:
+        w = xp.asarray(weights, dtype=like.dtype, device=device(like))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"weights are not numbers ({' '.join(str(error).split())}); needed one per training "
+            f"sample, ({problem.N},); try numpy.full(N, 1 / N)"
+        ) from None
     if tuple(w.shape) != (problem.N,):
         raise ValueError(
             f"weights have shape {tuple(w.shape)}; needed one per training sample, ({problem.N},); "

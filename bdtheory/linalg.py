@@ -8,6 +8,7 @@ least-squares problem.
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -97,16 +98,27 @@ def solve_spd(H: Array) -> Solve:
 
 
 def solve_general(M: Array) -> Solve:
-    """b -> M^-1 b for a general square M (n, n) and b (n,), by one LU factorisation."""
+    """b -> M^-1 b by LU; by the pseudo-inverse where a pivot is exactly 0.
+
+    That happens where a ridge is lost beside much larger entries; what comes out is then as good as
+    its residual, which the caller has to look at.
+    """
+    xp = array_namespace(M)
     if is_numpy_array(M):
-        lu = scipy.linalg.lu_factor(M, check_finite=False)
-        return lambda b: scipy.linalg.lu_solve(lu, b, check_finite=False)
-    if is_torch_array(M):
+        (getrf,) = scipy.linalg.get_lapack_funcs(("getrf",), (M,))
+        lu, pivots, info = getrf(M)  # as lu_factor does, but without its warning
+        if info == 0:
+            return lambda b: scipy.linalg.lu_solve((lu, pivots), b, check_finite=False)
+    elif is_torch_array(M):
         import torch
 
-        LU, pivots = torch.linalg.lu_factor(M)
-        return lambda b: torch.linalg.lu_solve(LU, pivots, b[:, None])[:, 0]
-    return lambda b: array_namespace(M).linalg.solve(M, b[:, None])[:, 0]
+        LU, pivots, info = torch.linalg.lu_factor_ex(M)
+        if not int(info):
+            return lambda b: torch.linalg.lu_solve(LU, pivots, b[:, None])[:, 0]
+    else:
+        return lambda b: xp.linalg.solve(M, b[:, None])[:, 0]
+    inverse = xp.linalg.pinv(M)
+    return lambda b: inverse @ b
 
 
 def _cholesky_solve(L: Array, b: Array) -> Array:
@@ -225,8 +237,13 @@ def dot(a: Array, b: Array) -> float:
 
 
 def norm(a: Array) -> float:
-    """Euclidean norm over all entries, as a float."""
-    return dot(a, a) ** 0.5
+    """Euclidean norm of all entries, as a float; scaled where their squares would overflow."""
+    xp = array_namespace(a)
+    with np.errstate(over="ignore"):
+        value = dot(a, a) ** 0.5
+    if math.isinf(value) and math.isfinite(most := float(xp.max(xp.abs(a)))):
+        return most * dot(a / most, a / most) ** 0.5
+    return value
 
 
 def add_to_diagonal(H: Array, d: Array) -> Array:

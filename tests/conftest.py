@@ -1,17 +1,28 @@
-"""Test settings: derandomised Hypothesis, so that CI and a laptop see the same examples."""
+"""Test settings: derandomised Hypothesis, so that CI and a laptop see the same examples.
+
+`make soak` asks for the profile `soak`: SOAK_EXAMPLES of every property, 20,000 unless given.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `strategies`, under importlib mode
 
 settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.load_profile("repeatable")
+settings.register_profile(
+    "soak",
+    derandomize="SOAK_SEED" not in os.environ,
+    deadline=None,
+    max_examples=int(os.environ.get("SOAK_EXAMPLES", "20000")),
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="module")

@@ -168,8 +168,10 @@ class Ridge:
         step = gram_solve(grad)
 
         def vjp(g: Array) -> Array:
-            h = space.V @ gram_solve(space.V.T @ (to_numpy(g) / d))
-            return xp.asarray(-r * (X @ h), device=dev)
+            # Weights near the smallest numbers: what overflows is looked at by the caller.
+            with np.errstate(over="ignore", invalid="ignore"):
+                h = space.V @ gram_solve(space.V.T @ (to_numpy(g) / d))
+                return xp.asarray(-r * (X @ h), device=dev)
 
         return Fit(
             theta=xp.asarray(theta / d, device=dev),
