@@ -40,7 +40,14 @@ from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
 from .compare_pairs import compare_pairs
 from .console import Progress, Row, print_selection, print_table, row_of
 from .inputs import choose_model, load, read_scores, settle_scores
-from .launched import let_others_speak, need_one_process, silent
+from .launched import (
+    interrupt_behind,
+    interrupted,
+    let_others_speak,
+    need_one_process,
+    silent,
+    terminable,
+)
 from .methods import (
     BMO,
     Auto,
@@ -56,40 +63,73 @@ from .outputs import outputs, write_comparison, write_selection
 from .pairs_input import holds_pairs
 from .problem import Problem
 from .selection import Selection, Status, as_text
+from .storage import clipped, is_full
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status of a command line: 0, 2 for bad input, 130 when interrupted.
+    """The exit status: 0, 2 for bad input, 130 when interrupted, 143 when terminated.
 
     Bad input gives one line on standard error and leaves nothing written.
     """
     try:
-        args = build_parser().parse_args(argv)
-        if args.command is not select or not holds_pairs(args.train):
-            need_one_process("this command")
-        args.command(args)
-        sys.stdout.flush()
+        with terminable():
+            args = build_parser().parse_args(argv)
+            _check_names(args)
+            if args.command is not select or not holds_pairs(args.train):
+                need_one_process("this command")
+            args.command(args)
+            sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; Python would complain again at its exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (ValueError, OSError, ImportError) as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupt := interrupt_behind(error):
+            return interrupted(interrupt)
+        if not isinstance(error, ValueError | OSError | ImportError):
+            raise
         if silent():
             let_others_speak()
         else:
-            print("bdtheory: error:", " ".join(str(error).split()), file=sys.stderr)
+            print("bdtheory: error:", " ".join(explained(error).split()), file=sys.stderr)
         return 2
-    except KeyboardInterrupt as interrupt:  # says how to go on, where one can
-        said = str(interrupt) or "nothing was written"
-        if not silent():
-            print("bdtheory: interrupted;", said, file=sys.stderr)
-        return 130
     return 0
+
+
+def explained(error: BaseException) -> str:
+    """What went wrong; of a full disk also what to do."""
+    if not is_full(error):
+        return str(error)
+    assert isinstance(error, OSError)
+    return (
+        f"{error.filename or 'the output'} cannot be written ({error.strerror}); needed room for "
+        "it; try another disk, or deleting files"
+    )
+
+
+def _check_names(args: Namespace) -> None:
+    """ValueError for an empty text, and for a place with a name that no file system takes."""
+    for name, value in vars(args).items():
+        if value == "":
+            what = {"train": "TRAIN", "output": "-o"}.get(name, f"--{name.replace('_', '-')}")
+            raise ValueError(f"got an empty text for {what}; needed a name; try another one")
+    for option, path in (("-o FOLDER", args.output), ("--json FILE", getattr(args, "json", None))):
+        try:
+            if path is not None:
+                os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise ValueError(
+                f"{clipped(str(path))} cannot be written ({error.strerror}); needed a name that "
+                f"can; try another {option}"
+            ) from None
 
 
 class Parser(ArgumentParser):
     """An `ArgumentParser` whose complaints are a ValueError of one line, like all others."""
 
     def error(self, message: str) -> NoReturn:
-        raise ValueError(f"{message}; try {self.prog} --help")
+        needed = "a command line as in its help"
+        raise ValueError(f"{message}; needed {needed}; try {self.prog} --help")
 
     def parse_known_args(self, *args: Any, **more: Any) -> Any:
         """As inherited, but what a command does not know is its own error, not the program's."""

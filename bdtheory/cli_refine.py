@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import sys
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import refining
+from .archive import read_json
 from .cli_pairs import PAIRS, pair_options, settle
 from .console import RoundRow, StatusLine, example_lines, finite, print_rounds
 from .linalg import few_threads
@@ -152,7 +152,7 @@ def check(args: Namespace) -> Setting:
     """The task's setting, for options that fit together; their last defaults are filled in."""
     for name, reason in REFUSED.items():
         if getattr(args, name) is not None:
-            raise ValueError(f"got --{name}; {reason}; try leaving it out")
+            raise ValueError(f"got --{name}; needed none: {reason}; try leaving it out")
         vars(args).pop(name)
     if args.train is not None:
         raise ValueError(
@@ -194,8 +194,9 @@ def earlier_result(args: Namespace) -> tuple[Refinement, list[dict[str, float]]]
     """
     folder = Path(args.output)
     try:
-        config = json.loads((folder / "config.json").read_text())
-        options, scores = config["options"], [r["scores"] for r in config["result"]["rounds"]]
+        config = read_json(folder / "config.json")
+        options = {"task": config["options"]["task"], **config["options"]}
+        scores = [r["scores"] for r in config["result"]["rounds"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{folder} has no result to go on from ({type(error).__name__}); needed the folder of "

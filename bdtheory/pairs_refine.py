@@ -6,7 +6,6 @@ the same model. The training rows and the last round's responses are written wit
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .archive import read_json
 from .cli_pairs import FILES, PAIRS, TABLES, need_output, one_of, settle
 from .methods.checkpoint import Checkpoint
 from .models.checks import check_count
@@ -127,8 +127,8 @@ def earlier(args: Namespace, data: PairData) -> Selection:
     """The selection of an earlier `bdtheory select`, which was made of the same by the same."""
     place = Path(args.selection)
     try:
-        manifest = json.loads((place / MANIFEST).read_text())
-        options, sums = manifest["options"], manifest["sha256"]
+        manifest = read_json(place / MANIFEST)
+        options, sums = dict(manifest["options"]), manifest["sha256"]
         theirs = {name: sums[options[name]] for name in ("train", "val")}
         model = manifest["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:

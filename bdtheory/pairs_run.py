@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
-import shutil
 import sys
 import time
 from argparse import Namespace
@@ -16,12 +13,14 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from .archive import read_json
 from .console import StatusLine
-from .launched import launched_size
+from .launched import interrupt_behind, launched_size
 from .methods import learn_weights
 from .pairs_input import PairData
 from .problem import Problem
 from .selection import Selection, Status, as_text
+from .storage import UNREADABLE, discard, is_full, tidy
 from .weights import effective_sample_size
 
 
@@ -39,6 +38,7 @@ def unfinished(args: Namespace) -> Iterator[Path]:
     first step. Raises ValueError where it is there without --resume, or not there with it.
     """
     folder = unfinished_folder(args)
+    tidy(folder)  # one that was being removed
     _check(args, folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     try:
@@ -48,14 +48,17 @@ def unfinished(args: Namespace) -> Iterator[Path]:
         if not kept:
             remove(folder, made)
         hint = f"go on with --resume, from {folder.name}" if kept else ""
-        if isinstance(error, KeyboardInterrupt):
-            raise KeyboardInterrupt(*([hint] if kept else [])) from None
+        if interrupt := interrupt_behind(error):
+            raise type(interrupt)(*([hint] if kept else [])) from None
         if reason := _of_another_run(error, args):
             raise ValueError(reason) from error
         if reason := explained(error, args):
             raise ValueError(f"{reason}; {hint}" if kept else reason) from error
         raise
-    remove(folder, [])
+    try:
+        remove(folder, [])
+    except KeyboardInterrupt as late:
+        raise type(late)(f"the result in {args.output} is complete") from None
 
 
 def _check(args: Namespace, folder: Path) -> None:
@@ -75,7 +78,7 @@ def _check(args: Namespace, folder: Path) -> None:
 
 def remove(folder: Path, made: list[Path]) -> None:
     """The folder, and those above it that were made for it and are empty, from below."""
-    shutil.rmtree(folder, ignore_errors=True)
+    discard(folder)
     for parent in made:
         with contextlib.suppress(OSError):
             parent.rmdir()
@@ -84,8 +87,8 @@ def remove(folder: Path, made: list[Path]) -> None:
 def _has_steps(folder: Path) -> bool:
     """Whether a checkpoint in the folder holds more than a start."""
     for path in folder.rglob("checkpoint.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            if json.loads(path.read_text())["state"].get("step", 1):  # a round has no steps
+        with contextlib.suppress(*UNREADABLE):
+            if read_json(path)["state"].get("step", 1):  # a round has no steps
                 return True
     return False
 
@@ -113,7 +116,7 @@ def explained(error: BaseException, args: Namespace) -> str:
             f"--batch {less}, --max-length, --checkpointing, --frozen nearer to 1, or --dtype "
             "bfloat16"
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return (
             f"no space left on the device while writing {args.output}; needed room for the result "
             "and a checkpoint; try -o on another disk, or deleting files"
@@ -157,7 +160,7 @@ def learned(
             checkpoint=folder / "selection",
         )
     if fit.status is Status.DIVERGED:
-        shutil.rmtree(folder, ignore_errors=True)  # to go on would end here again
+        discard(folder)  # to go on would end here again
         raise ValueError(
             f"{as_text(method)} diverged ({fit.message}); needed finite losses; try a smaller "
             "--learning-rate"

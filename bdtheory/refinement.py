@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .selection import Selection
-from .storage import UNREADABLE, draft_folder, read_parts, write_parts
+from .storage import UNREADABLE, draft_folder, read_parts, reason, write_parts
 
 FILES = {"refinement.json", "arrays.npz"}
 HISTORY = ("round", "seconds", "val_loss", "score", "questions", "ess", "clipped", "empty")
@@ -95,7 +95,7 @@ class Refinement:
             return Refinement.of_parts(*read_parts(Path(folder), "refinement"))
         except UNREADABLE as error:
             raise ValueError(
-                f"{folder} is not a saved refinement ({type(error).__name__}: {error}); needed a "
+                f"{folder} is not a saved refinement ({reason(error)}); needed a "
                 "folder with refinement.json and arrays.npz; try the folder given to save"
             ) from error
 

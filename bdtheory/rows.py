@@ -9,14 +9,17 @@ import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from .storage import File, fail
+from .archive import ROOM, UNPACKED
+from .storage import File, clipped, fail
 
 Row = dict[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet")
+CELLS = 64  # of Parquet that are unpacked together, more of a large file
 BLANK = re.compile(r"[ \t\r\n]*")  # what JSON allows between its parts, RFC 8259, section 2
 
 
@@ -84,11 +87,11 @@ def shown(value: Any) -> str:
 def _file_kind(path: File) -> str:
     """The ending of a file that is there and not empty, in lower case."""
     kind = Path(path).suffix.lower()
+    if os.path.isdir(path):
+        fail(path, "a folder", "a .jsonl, .json or .parquet file", "one of the files in it")
     if kind not in ENDINGS:
         remedy = "another format, or a data set by datasets.load_dataset in its place"
         fail(path, f"a name that ends in {kind!r}", "a .jsonl, .json or .parquet file", remedy)
-    if os.path.isdir(path):
-        fail(path, "a folder", "a file", "one of the files in it")
     if not os.path.isfile(path):
         fail(path, "no such file", "a .jsonl, .json or .parquet file", "the full path")
     if not os.access(path, os.R_OK):
@@ -173,6 +176,11 @@ def _skip(text: str, at: int) -> int:
     return BLANK.match(text, at).end()  # type: ignore[union-attr]  # it matches the empty text too
 
 
+def _twice(names: Iterable[str]) -> str:
+    """The first of these names that is there twice."""
+    return next(name for name, count in Counter(names).items() if count > 1)
+
+
 class _Refused(ValueError):
     """What the hooks below say of JSON that Python would take."""
 
@@ -180,9 +188,7 @@ class _Refused(ValueError):
 def _object(pairs: list[tuple[str, Any]]) -> Row:
     row = dict(pairs)
     if len(row) < len(pairs):
-        keys = [key for key, _ in pairs]
-        again = next(key for k, key in enumerate(keys) if key in keys[:k])
-        raise _Refused(f"the key {shown(again)} twice in one object")
+        raise _Refused(f"the key {shown(_twice(key for key, _ in pairs))} twice in one object")
     return row
 
 
@@ -231,15 +237,25 @@ def _read_parquet(path: File) -> list[Row]:
     try:
         # Not read_table: in a folder called year=2020 that makes up a column.
         with arrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            rows = file.read().to_pylist()
+            names, rows = file.schema_arrow.names, []
+            size = os.path.getsize(path)
+            room, cells = max(ROOM, UNPACKED * size), max(CELLS, size // 500)
+            for batch in file.iter_batches(max(1, cells // max(1, len(names)))):
+                room -= 64 * batch.num_rows * (1 + len(names)) + sum(map(_size, batch.columns))
+                if room < 0:  # a column of one value takes a few bytes of the file
+                    raise ValueError(f"it unpacks to more than {UNPACKED} times its size")
+                rows += batch.to_pylist()
     except (arrow.ArrowException, OSError, ValueError) as error:
         got = f"an unreadable Parquet file ({str(error)[:80]})"
         fail(path, got, "one by pyarrow or datasets", "writing it again")
     if len(set(names)) < len(names):
-        again = next(name for k, name in enumerate(names) if name in names[:k])
-        fail(path, f"the column {again!r} twice", "distinct names", "renaming one")
+        fail(path, f"the column {clipped(_twice(names))} twice", "distinct names", "renaming one")
     return rows
+
+
+def _size(column: Any) -> int:
+    """Bytes of a column of Arrow, each value counted where it stands."""
+    return (column.dictionary_decode() if hasattr(column, "dictionary_decode") else column).nbytes
 
 
 def write_rows(path: File, rows: list[Row]) -> None:
@@ -269,6 +285,8 @@ def write_rows(path: File, rows: list[Row]) -> None:
     if kind not in ENDINGS:
         needed = "a .jsonl, .json or .parquet file"
         fail(path, f"a name that ends in {kind!r}", needed, "another name")
+    if not Path(path).parent.is_dir():
+        fail(path, "a folder that does not exist", "an existing folder", "making it first")
     if kind == ".parquet":
         _write_parquet(path, rows)
     else:

@@ -13,7 +13,7 @@ import numpy as np
 from array_api_compat import is_torch_array
 
 from .problem import Array
-from .storage import UNREADABLE, File, draft_folder, read_parts, write_parts
+from .storage import UNREADABLE, File, draft_folder, read_parts, reason, write_parts
 from .weighted import apply_weights, chosen, largest, scaled
 from .weights import count_of
 
@@ -158,7 +158,8 @@ class Selection:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `selection.json` and `arrays.npz` into `folder`; all or nothing.
 
-        Raises FileExistsError where the folder holds something else than a selection.
+        Raises FileExistsError where the folder holds something else than a selection, or is to be
+        below a file.
         """
         folder = Path(folder).resolve()
         _check_replaceable(folder)
@@ -178,7 +179,7 @@ class Selection:
             return Selection.of_parts(*read_parts(folder, "selection"))
         except UNREADABLE as error:
             raise ValueError(
-                f"{folder} is not a saved selection ({type(error).__name__}: {error}); needed a "
+                f"{folder} is not a saved selection ({reason(error)}); needed a "
                 "folder with selection.json and arrays.npz; try the folder given to Selection.save"
             ) from error
 
@@ -258,6 +259,9 @@ def as_text(thing: Any) -> str:
 
 def _check_replaceable(folder: Path) -> None:
     """FileExistsError unless the folder is free, empty, or holds a selection and nothing else."""
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        raise FileExistsError(f"{above} is a file; needed a folder there; try another name")
     if not folder.exists():
         return
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
@@ -268,9 +272,37 @@ def _check_replaceable(folder: Path) -> None:
         )
 
 
+# What is saved beside the arrays, and its types.
+SAVED: dict[str, Any] = {
+    "backend": dict,
+    "method": str,
+    "message": str,
+    "val_loss": int | float,
+    "test_loss": int | float | None,
+    "certificate": dict,
+}
+
+
 def to_numpy(a: Array) -> np.ndarray:
     """The array as NumPy, copied off its device where it has one."""
     return a.detach().cpu().numpy() if is_torch_array(a) else np.asarray(a)
+
+
+def _check_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    """ValueError for parts that are of no selection, or of a later version's."""
+    if not isinstance(facts, dict):
+        raise ValueError(f"selection.json holds a {type(facts).__name__}, not an object")
+    if facts["format"] != 1:
+        raise ValueError(f"its format is {facts['format']!r}, not 1: of a later version")
+    for name, kinds in SAVED.items():
+        if not isinstance(facts[name], kinds) or isinstance(facts[name], bool):
+            raise ValueError(f"its {name} is {facts[name]!r:.40}")
+    for part, library in facts["backend"].items():
+        if library not in ("numpy", "torch"):
+            raise ValueError(f"its {part} are arrays of {library!r:.40}")
+    w = arrays["weights"]
+    if w.ndim != 1 or not len(w) or w.dtype.kind != "f" or not np.isfinite(w).all():
+        raise ValueError(f"its weights are {w.dtype} of shape {w.shape}, not (N,) finite numbers")
 
 
 def _from_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selection:
@@ -281,6 +313,7 @@ def _from_parts(facts: dict[str, Any], arrays: dict[str, np.ndarray]) -> Selecti
 
         return torch.from_numpy(a)
 
+    _check_parts(facts, arrays)
     theta = {k[6:]: restore(a, "theta") for k, a in arrays.items() if k.startswith("theta/")}
     return Selection(
         weights=restore(arrays["weights"], "weights"),

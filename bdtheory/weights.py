@@ -41,7 +41,7 @@ def softmax(omega: Array, groups: Array | None = None) -> Array:
     >>> softmax(np.zeros(2), groups=np.array([0, 0, 1])).tolist()
     [0.25, 0.25, 0.5]
     """
-    xp = array_namespace(omega)
+    xp = _library(omega)
     e = xp.exp(omega - xp.max(omega))
     return spread(e / xp.sum(e), groups)
 
@@ -59,7 +59,7 @@ def sigmoid(omega: Array, groups: Array | None = None) -> Array:
     >>> sigmoid(np.zeros(4)).tolist()
     [0.25, 0.25, 0.25, 0.25]
     """
-    xp = array_namespace(omega)
+    xp = _library(omega)
     log_s = -xp.logaddexp(xp.zeros_like(omega), -omega)
     return softmax(log_s, groups)  # s_i / sum s_j, computed in logarithms: no overflow, no 0/0
 
@@ -78,7 +78,7 @@ def spread(v: Array, groups: Array | None) -> Array:
     """
     if groups is None:
         return v
-    xp = array_namespace(v)
+    xp = _library(v)
     counts = np.bincount(np.asarray(groups), minlength=v.shape[0])
     if not counts.all():
         raise ValueError(
@@ -118,7 +118,7 @@ def drop_negligible(w: Array, floor: float = NEGLIGIBLE) -> Array:
     >>> drop_negligible(np.array([0.5, 0.5, 1e-13])).tolist()
     [0.5, 0.5, 0.0]
     """
-    xp = array_namespace(w)
+    xp = _library(w)
     w = xp.where(w >= floor * xp.max(w), w, xp.zeros_like(w))
     return w / xp.sum(w)
 
@@ -134,7 +134,7 @@ def top_k(w: Array, k: int) -> Array:
     >>> top_k(np.array([0.1, 0.6, 0.3]), 2).tolist()
     [0.0, 0.5, 0.5]
     """
-    xp, N = array_namespace(w), w.shape[0]
+    xp, N = _library(w), w.shape[0]
     if not 1 <= k <= N:
         raise ValueError(f"k is {k}; needed 1 <= k <= N = {N}; try k = {max(1, N // 2)}")
     order = xp.argsort(-w, stable=True)
@@ -183,7 +183,7 @@ def top_scores(scores: Array, k: int | float, low: bool = False) -> Array:
     [0.0, 1.0, 0.0]
     """
     values = _numbers(scores)
-    xp = array_namespace(values)
+    xp = _library(values)
     if values.ndim != 1 or not values.shape[0]:
         raise ValueError(
             f"scores have shape {tuple(values.shape)}; needed one number per training row, (N,); "
@@ -223,7 +223,7 @@ def effective_sample_size(w: Array) -> float:
     >>> effective_sample_size(np.array([0.5, 0.5, 0.0]))
     2.0
     """
-    xp = array_namespace(w)
+    xp = _library(w)
     share = w / xp.max(w)  # first, so that squares of weights near 1e-200 do not underflow
     return float(xp.sum(share)) ** 2 / float(xp.sum(share * share))
 
@@ -239,7 +239,7 @@ def entropy(w: Array) -> float:
     >>> round(float(entropy(np.full(8, 1 / 8)) / np.log(2)), 12)
     3.0
     """
-    xp = array_namespace(w)
+    xp = _library(w)
     positive = w > 0
     return -float(xp.sum(w * xp.log(xp.where(positive, w, xp.ones_like(w))))) + 0.0
 
@@ -285,11 +285,11 @@ def mean_one(weights: Any, N: int | None = None) -> np.ndarray:
     [0.5, 1.5]
     """
     try:
-        w = np.asarray(weights.detach().cpu().double() if is_torch_array(weights) else weights)
+        w: Any = np.asarray(weights.detach().cpu().double() if is_torch_array(weights) else weights)
     except (TypeError, ValueError):  # rows of different lengths
-        w = np.empty(0)
+        w = np.empty(())
     if w.ndim != 1 or not len(w):
-        what = f"shape {w.shape}" if w.ndim else f"type {type(weights).__name__}"
+        what = f"shape {w.shape}" if w.ndim else f"type {type(weights).__name__}, no row of numbers"
         raise ValueError(
             f"got weights of {what}; needed numbers (N,), one a row; try Selection.weights"
         )
@@ -318,3 +318,13 @@ def _number(value: Any, row: int) -> float:
         f"got the weight {value!r:.40} in row {row}, counted from 0; needed a finite number >= 0; "
         "try weights as bdtheory select writes them, or top_scores for scores"
     )
+
+
+def _library(a: Any) -> Any:
+    """The functions of the array's library. TypeError for a list, which has none."""
+    try:
+        return array_namespace(a)
+    except TypeError:
+        raise TypeError(
+            f"got {type(a).__name__}; needed an array of NumPy or of torch; try numpy.asarray of it"
+        ) from None

@@ -23,6 +23,8 @@ from bdtheory.tasks.safety import refused
 from bdtheory.tasks.settings import SETTINGS
 from bdtheory.weights import auc, entropy
 
+from ._make import end_with_parent
+
 METHODS = ["ValidationOnly", "Uniform", "DirectMixing", "Penalty", "BMO"]
 RATIOS = 0.003, 0.03, 0.3
 NUMBERS = ("test_loss", "auc", "ess", "questions", "clean", "used", "ratio", "over_refusal")
@@ -104,6 +106,7 @@ def one_thread() -> None:
     """Sums then have one order, and the two processes do not take each other's core."""
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -33,11 +35,22 @@ def make_all(names: Sequence[str], out: Path, quick: bool, jobs: int) -> bool:
     if processes == 0 or (processes == 1 and not here):
         made = [_make_alone(name, out, quick) for name in (*beside, *here)]
         return all(made)
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), end_with_parent) as pool:
         many = len(beside)
         others = pool.map(_make_alone, beside, [out] * many, [quick] * many)
         made = [_make_alone(name, out, quick) for name in here]
         return all([*made, *others])
+
+
+def end_with_parent() -> None:
+    """In a worker: end with its parent. One that is killed leaves it waiting for ever."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_alone(name: str, out: Path, quick: bool) -> bool:

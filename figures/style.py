@@ -13,8 +13,6 @@ import functools
 import io
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -27,6 +25,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+from bdtheory.storage import draft_file
 
 from ._ground import darken
 
@@ -236,14 +236,7 @@ def save_numbers(folder: Path, name: str, numbers: dict[str, Any]) -> Path:
 
 
 def replace(path: Path, content: bytes) -> Path:
-    """Write a file as a whole or not at all: a temporary one, then a rename."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a file as a whole or not at all; its path."""
+    with draft_file(path) as draft:
+        draft.write_bytes(content)
     return path

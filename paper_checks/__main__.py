@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
-from .report import write_report
+from .report import replace, write_report
 from .runner import Entry, Result, discover, run
 
 COLUMNS = "{:<5} {:<46} {:<8} {:<12} {:>7} {:>8} {:>9} {:>8}"
@@ -51,10 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.append(result)
         print_row(result)
     if args.json:
-        args.json.write_text(as_json(results))
+        replace(args.json, as_json(results))
     if args.report:
         args.report.mkdir(parents=True, exist_ok=True)
-        (args.report / "claims.json").write_text(as_json(results))
+        replace(args.report / "claims.json", as_json(results))
         print(write_report(args.report, chosen, results, figures=args.figures))
     return 0 if all(result.acceptable for result in results) else 1
 

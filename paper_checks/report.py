@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from bdtheory.storage import draft_file
+
 from .claim import SOURCES
 from .page import badge, band, figure, interval, number, paragraph, table
 from .results import digits, language, refined
@@ -48,8 +50,15 @@ def write_report(
         language(figures),
         refined(figures),
     ]
-    path = folder / "index.html"
-    path.write_text(PAGE.format(style=STYLE.read_text(), body="\n".join(parts)), encoding="utf-8")
+    return replace(
+        folder / "index.html", PAGE.format(style=STYLE.read_text(), body="\n".join(parts))
+    )
+
+
+def replace(path: Path, text: str) -> Path:
+    """Write a file as a whole or not at all; its path."""
+    with draft_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
     return path
 
 

@@ -13,12 +13,14 @@ Every seed counts, not a median: a claim about a mean draws its own sample withi
 from __future__ import annotations
 
 import importlib
+import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from statistics import median
 from types import ModuleType
@@ -95,6 +97,17 @@ def arms(module: ModuleType) -> dict[str, Callable[[int, Expect], None]]:
     return {name: arm for name, arm in vars(module).items() if kind_of(name)}
 
 
+def end_with_parent() -> None:
+    """In a worker: end with its parent. One that is killed leaves it waiting for ever."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run_block(module: str, block: Sequence[int], seeds: int) -> list[dict[str, Any]]:
     """`run_seed` for every seed of the block. What a worker does."""
     return [run_seed(module, seed, seeds) for seed in block]
@@ -132,7 +145,8 @@ def run(entries: Sequence[Entry], *, seeds: int, jobs: int, tick: Callable = pri
         for entry, count in zip(entries, counts, strict=True)
         for block in blocks(entry.claim, count)
     ]
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 else None
+    context = get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, initializer=end_with_parent) if jobs > 1 else None
     try:
         outcomes = chain.from_iterable(_outcomes(pool, tasks))
         for entry, count in zip(entries, counts, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ..problem import Problem
 from ..selection import as_text, to_numpy
-from ..storage import UNREADABLE, draft_folder, read_parts, write_parts
+from ..storage import UNREADABLE, draft_folder, read_parts, reason, tidy, write_parts
 
 FILES = {"checkpoint.json", "arrays.npz"}
 
@@ -37,6 +38,7 @@ class Checkpoint:
             **({} if weights is None else {"weights": _digest({"": weights})}),
             **more,
         }
+        tidy(self.folder)
         found = {p.name for p in self.folder.iterdir()} if self.folder.is_dir() else set()
         if found - FILES or self.folder.is_file() or self.folder.resolve() == Path.cwd():
             raise FileExistsError(
@@ -54,13 +56,15 @@ class Checkpoint:
         try:
             facts, arrays = read_parts(self.folder, "checkpoint")
             identity, state = facts["identity"], facts["state"]
+            if facts["digest"] != _of_json(state):  # arrays.npz has checksums of its own
+                raise ValueError("its state is not what was saved")
             names = sorted(self.identity.keys() | identity.keys())
             other = next((k for k in names if identity.get(k) != self.identity.get(k)), None)
             if other is None:
                 run.restore(state, arrays)
         except (*UNREADABLE, AttributeError, RuntimeError) as error:
             raise ValueError(
-                f"checkpoint {self.folder} cannot be read ({type(error).__name__}: {error}); "
+                f"checkpoint {self.folder} cannot be read ({reason(error)}); "
                 "needed one written by the same function; try another folder, or remove it"
             ) from error
         if other is not None:
@@ -75,7 +79,8 @@ class Checkpoint:
         """Write the state of the run over the earlier one."""
         facts, arrays = run.state()
         with draft_folder(self.folder) as draft:
-            write_parts(draft, "checkpoint", {"identity": self.identity, "state": facts}, arrays)
+            whole = {"identity": self.identity, "state": facts, "digest": _of_json(facts)}
+            write_parts(draft, "checkpoint", whole, arrays)
 
 
 def apart(a: str, b: str, size: int = 60) -> tuple[str, str]:
@@ -104,6 +109,11 @@ def _everything(problem: Problem) -> dict[str, Any]:
     sets = {"train": problem.train, "val": problem.val}
     arrays = {f"{name}.{k}": a for name, data in sets.items() for k, a in vars(data).items()}
     return arrays if problem.groups is None else arrays | {"groups": problem.groups}
+
+
+def _of_json(facts: Any) -> str:
+    """A fingerprint of JSON types, the same before they are written and after they are read."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _digest(arrays: dict[str, Any]) -> str:

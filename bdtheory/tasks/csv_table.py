@@ -9,11 +9,12 @@ import difflib
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import NoReturn
 
 import numpy as np
 
 from ..csv_rows import header_of, records_of
-from ..storage import File, fail
+from ..storage import File, clipped, fail
 from .table import Table, no_empty
 
 
@@ -64,7 +65,8 @@ def _read(
     aside: list[str],
 ) -> tuple[np.ndarray, dict[str, list[str]], Sequence[int]]:
     """Features (n, p) of the columns `names`, the texts of those `aside`, the line of each row."""
-    where, kept = [[header.index(name) for name in part] for part in (names, aside)]
+    place = {name: k for k, name in enumerate(header)}
+    where, kept = [[place[name] for name in part] for part in (names, aside)]
     # Flat arrays of machine numbers: a tenth of the memory of lists of lists.
     X, texts, lines = array("d"), [[] for _ in aside], array("q")
     for line, cells in records:
@@ -83,14 +85,22 @@ def _read(
 
 def _check_roles(path: File, header: list[str], names: list[str]) -> None:
     """Every name is a column, and none has two roles."""
-    for k, name in enumerate(names):
-        if name in names[:k]:
+    there, seen = set(header), set[str]()
+    for name in names:
+        if name in seen:
             fail(path, "two roles for one column", "one", "dropping one", column=name, row=1)
-        if name not in header:
-            close = difflib.get_close_matches(name, header, n=1, cutoff=0.0)[0]
-            shown = ", ".join(map(repr, header[:20])) + (", ..." if len(header) > 20 else "")
-            commas = " (is it separated by commas?)" if len(header) == 1 else ""
-            fail(path, "no such column", f"one of {shown}{commas}", repr(close), column=name, row=1)
+        if name not in there:
+            _no_such(path, header, name)
+        seen.add(name)
+
+
+def _no_such(path: File, header: list[str], name: str) -> NoReturn:
+    """A complaint about a column that is not there, with the name that is closest to it."""
+    some = [each for each in header if len(each) <= 80][:1000] or [header[0]]
+    close = clipped(difflib.get_close_matches(name[:80], some, n=1, cutoff=0.0)[0])
+    shown = ", ".join(map(clipped, header[:20])) + (", ..." if len(header) > 20 else "")
+    commas = " (is it separated by commas?)" if len(header) == 1 else ""
+    fail(path, "no such column", f"one of {shown}{commas}", close, column=name, row=1)
 
 
 def _numbers(path: File, line: int, names: list[str], cells: list[str]) -> list[float]:
@@ -110,7 +120,7 @@ def _number(path: File, line: int, name: str, cell: str) -> float:
     """The cell as a finite float, or a complaint about it."""
     value = _as_float(cell)
     if value is None or not math.isfinite(value):
-        got = repr(cell[:40]) if cell.strip() else "an empty cell"
+        got = clipped(cell) if cell.strip() else "an empty cell"
         remedy = "a numeric code, or dropping that row or column"
         fail(path, got, "a finite number", remedy, column=name, row=line)
     return value
@@ -136,7 +146,7 @@ def _target(path: File, name: str, cells: list[str], lines: Sequence[int]) -> np
         odd, other = (texts, "numbers") if len(texts) <= len(numbers) else (numbers, "text")
         fail(
             path,
-            f"{cells[odd[0]][:40]!r} in a column that also has {other}",
+            f"{clipped(cells[odd[0]])} in a column that also has {other}",
             "numbers or text, not both",
             "a word before each number if they are labels",
             column=name,

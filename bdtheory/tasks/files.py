@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,13 +43,16 @@ def read_table(
     ([[0.5], [2.0]], ['yes', 'no'], ('x',))
     """
     kind = Path(path).suffix.lower()
+    if os.path.isdir(path):
+        fail(path, "a folder", "a .csv or .npz file", "one of the files in it")
     if kind not in (".csv", ".npz"):
-        fail(path, f"the name ends in {kind!r}", "a .csv or .npz file", "another format")
+        fail(path, f"a name that ends in {kind!r}", "a .csv or .npz file", "another format")
     if kind == ".npz":
         named = {"id_column": id_column, "group_column": group_column, "columns": columns}
         given = [name for name, value in named.items() if value is not None]
         if given:
-            fail(path, f"a {given[0]}", "a .csv file for that", "arrays named X, y, id and groups")
+            remedy = "arrays named X, y, id and groups"
+            fail(path, f"the option {given[0]}", "a .csv file for that", remedy)
         return read_npz(path, "y" if target is None else target)
     if target is None:
         fail(path, "no target", "the name of the target column", 'target="y"')

@@ -56,7 +56,7 @@ def _kind(where: str, row: Row, wanted: str | None) -> str:
     has = [columns for columns in FORMATS.values() if set(columns) & set(present)]
     columns = FORMATS[wanted] if wanted else (has or [()])[0]
     missing = [repr(column) for column in columns if column not in present]
-    names = ", ".join(present[:20]) or "none"
+    names = ", ".join(name[:40] for name in present[:20]) or "none"
     got = f"no column {missing[0]}" if missing else "no column of a pair"
     needed = "prompt and completion, question and response, or messages"
     fail(where, f"{got} (those with a value: {names})", needed, "renaming the columns")
@@ -84,7 +84,7 @@ def _messages(where: str, row: Row, column: str) -> list[Message]:
         fail(where, f"{shown(value)} in {column!r}", "a list of messages, at least one", remedy)
     for k, message in enumerate(value):
         if (role := message.get("role")) not in ROLES:
-            got = f"the role {role!r} of message {k} in {column!r}"
+            got = f"the role {role!r:.40} of message {k} in {column!r}"
             fail(where, got, f"one of {', '.join(ROLES)}", '"user" or "assistant"')
         _text(f"{where}, message {k} in {column!r}", {"content": None} | message, "content")
     return [{k: v for k, v in message.items() if v is not None} for message in value]

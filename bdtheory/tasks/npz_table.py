@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 
+from ..archive import read_arrays
 from ..storage import File, fail, readable
 from .table import Table, no_empty
 
@@ -25,7 +26,7 @@ def read_npz(path: File, target: str = "y") -> Table:
             fail(path, "no such array", f"arrays X and {target}", "numpy.savez", column=name)
     n = _check_shapes(path, arrays)
     return Table(
-        X=_numeric(path, "X", arrays["X"]).astype(np.float64),
+        X=_numeric(path, "X", arrays["X"]).astype(np.float64, copy=False),
         y=_target(path, target, arrays[target]),
         columns=tuple(f"x{k}" for k in range(arrays["X"].shape[1])),
         ids=_texts(path, "id", arrays, n),
@@ -37,12 +38,16 @@ def read_npz(path: File, target: str = "y") -> Table:
 def _load(path: File, names: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Those of the named arrays that the archive has."""
     if not zipfile.is_zipfile(path):
-        fail(path, "no NumPy archive", "a file by numpy.savez", "the ending .csv if it is text")
+        with open(path, "rb") as file:
+            cut = file.read(2) == b"PK"
+        got = "no NumPy archive (it is cut off)" if cut else "no NumPy archive"
+        remedy = "writing or copying it again" if cut else "the ending .csv if it is text"
+        fail(path, got, "a file by numpy.savez", remedy)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: np.asarray(file[name]) for name in names if name in file.files}
-    except Exception as error:  # zlib, zipfile and NumPy each have their own for a broken archive
-        fail(path, f"an unreadable archive ({error})", "plain arrays", "numpy.savez without pickle")
+        return read_arrays(path, names)
+    except (OSError, ValueError) as error:
+        got = f"an unreadable archive ({str(error)[:120]})"
+        fail(path, got, "plain arrays", "numpy.savez without pickle, not compressed")
 
 
 def _check_shapes(path: File, arrays: dict[str, np.ndarray]) -> int:

@@ -55,14 +55,16 @@ def align(table: Table, like: Table) -> Table:
     >>> align(b, like=a).X.tolist()
     [[3.0, 4.0]]
     """
-    missing = [name for name in like.columns if name not in table.columns]
-    extra = [name for name in table.columns if name not in like.columns]
+    place, wanted = {name: k for k, name in enumerate(table.columns)}, set(like.columns)
+    missing = [name for name in like.columns if name not in place]
+    extra = [name for name in table.columns if name not in wanted]
     if missing or extra:
         got = "no such column" if missing else "a column too many"
         needed = f"the {len(like.columns)} feature columns of {like.path or 'the first table'}"
         column = (missing or extra)[0]
-        fail(table.path, got, needed, "the same columns in both", column=column, row=1)
-    order = [table.columns.index(name) for name in like.columns]
+        try_ = "the same columns in both, or an option (--scores, --id) for one that is no feature"
+        fail(table.path, got, needed, try_, column=column, row=1)
+    order = [place[name] for name in like.columns]
     return replace(table, X=np.ascontiguousarray(table.X[:, order]), columns=like.columns)
 
 
