@@ -36,6 +36,8 @@ ROOT = str(Path(__file__).parent.parent)
 sys.path[:0] = [path for path in (ROOT, f"{ROOT}/tests") if path not in sys.path]
 from killed import CHECKS, WORKS, Work, content, inputs, leftovers, load_all  # noqa: E402
 
+from bdtheory.launched import interrupt_behind  # noqa: E402
+
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 PRELOADED = ["torch", "transformers.models.llama.modeling_llama", "peft", "matplotlib.figure",
@@ -75,11 +77,10 @@ def child(folder: str, run: Callable[[int], int], seed: int, kill: Kill | None, 
     try:
         Path(f"{log}.started").touch()
         status = run(seed)
-    except KeyboardInterrupt:
-        status = 130
-    except BaseException:
-        traceback.print_exc()
-        status = 1
+    except BaseException as error:
+        status = 130 if interrupt_behind(error) else 1
+        if status == 1:
+            traceback.print_exc()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()  # as at the end of Python: it closes what an interrupt left half closed
     sys.stdout.flush()

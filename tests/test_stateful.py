@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 pytest.importorskip("torch")
 from killed import leftovers, problem
@@ -25,7 +25,7 @@ METHODS = [bdt.Penalty(), bdt.Penalty(value_function=True), bdt.BMO(), bdt.Unifo
 STEPS = 12
 Run = tuple[int, int]  # which method, and which seed
 runs = st.tuples(st.integers(0, len(METHODS) - 1), st.integers(0, 1))
-folders = st.integers(0, 2)
+folders, steps = st.integers(0, 1), st.integers(1, STEPS)
 TASK = problem()
 WHOLE: dict[Run, bdt.Selection] = {}  # uninterrupted, without a checkpoint
 
@@ -37,7 +37,7 @@ def whole(run: Run) -> bdt.Selection:
 
 
 class Runs(RuleBasedStateMachine):
-    """Three folders for checkpoints, two for results, and what should be in each."""
+    """Two folders for checkpoints, two for results, and what should be in each."""
 
     @initialize()
     def begin(self):
@@ -64,11 +64,8 @@ class Runs(RuleBasedStateMachine):
         assert before == {p.name: p.read_bytes() for p in place.iterdir()}
         return True
 
-    @rule(run=runs, folder=folders, step=st.integers(1, STEPS), raises=st.booleans())
-    def interrupt(self, run: Run, folder: int, step: int, raises: bool):
+    def stopped(self, run: Run, folder: int, step: int, raises: bool) -> None:
         """By an exception, which loses steps since the last evaluation, or by the callback."""
-        if self.refused(run, folder):
-            return
 
         def stop(now, weights):
             if now >= step and raises:
@@ -82,11 +79,31 @@ class Runs(RuleBasedStateMachine):
             assert raises
         self.states[folder] = run
 
-    @rule(run=runs, folder=folders)
-    def resume(self, run: Run, folder: int):
+    @rule(run=runs, folder=folders, step=steps, raises=st.booleans())
+    def begin_one(self, run: Run, folder: int, step: int, raises: bool):
         if not self.refused(run, folder):
-            assert_same_run(whole(run), self.learn(run, folder))
-            self.states[folder] = run
+            self.stopped(run, folder, step, raises)
+
+    @precondition(lambda self: self.states)
+    @rule(pick=st.integers(0, 1), step=steps, raises=st.booleans())
+    def interrupt_again(self, pick: int, step: int, raises: bool):
+        folder, run = sorted(self.states.items())[pick % len(self.states)]
+        self.stopped(run, folder, step, raises)
+
+    @precondition(lambda self: self.states)
+    @rule(pick=st.integers(0, 1))
+    def finish(self, pick: int):
+        """The result is the uninterrupted one, bit for bit."""
+        folder, run = sorted(self.states.items())[pick % len(self.states)]
+        assert_same_run(whole(run), self.learn(run, folder))
+
+    @precondition(lambda self: self.states)
+    @rule(pick=st.integers(0, 1), seed=st.booleans())
+    def mix_up(self, pick: int, seed: bool):
+        """Another seed, or another method, in the folder of a run."""
+        folder, (method, own) = sorted(self.states.items())[pick % len(self.states)]
+        other = (method, 1 - own) if seed else ((method + 1) % len(METHODS), own)
+        assert self.refused(other, folder)
 
     @rule(run=runs, at=st.integers(0, 1))
     def save(self, run: Run, at: int):
