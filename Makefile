@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test figures docs lint bench bench-env lm-demo clean
+.PHONY: setup verify test soak kills figures docs lint bench bench-env lm-demo clean
 
 setup: .venv/ready
 
@@ -25,6 +25,12 @@ verify: .venv/ready  ## all figures, the digits, all claims; report at build/rep
 
 test: .venv/ready  ## all tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+soak: .venv/ready  ## every property with SOAK_EXAMPLES examples (20,000); SOAK_SEED=1: other ones
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis
+
+kills: .venv/ready  ## commands killed at random moments, and what they left
+	$(BIN)/python tests/kills.py --kills 60 --seed 0
 
 figures: .venv/ready  ## build/figures
 	$(BIN)/python -m figures --out build/figures
