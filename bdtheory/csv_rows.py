@@ -16,7 +16,7 @@ from .storage import File, draft_file, fail, readable
 
 def records_of(path: File) -> Iterator[tuple[int, list[str]]]:
     """(line number, cells) of every line that is not blank; a record's line is its first one."""
-    readable(path)
+    readable(path, "a .csv file", "a table with rows of data")
     with open(path, "rb") as file:
         start = file.read(4096)
     if start.startswith(b"PK\x03\x04") or b"\0" in start:

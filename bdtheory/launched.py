@@ -1,4 +1,5 @@
-"""A command in several processes, as `accelerate launch` starts them: one speaks, all compute.
+"""A command in several processes, as `accelerate launch` starts them: one speaks, all compute. And
+how a command ends that was told to end.
 
 Process 0 reads, trains, prints and writes; the others read and train. The group is accelerate's,
 from its own configuration, on one machine or on several.
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import parent_process
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
@@ -87,6 +89,17 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def end_with_parent() -> None:
+    """In a worker of a pool: end with its parent. One that is killed leaves it waiting for ever."""
+
+    def watch() -> None:
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def need_one_process(command: str) -> None:

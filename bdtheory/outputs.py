@@ -8,7 +8,7 @@ import json
 import platform
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -72,14 +72,8 @@ def _draft_file(path: str | None) -> Iterator[Path | None]:
     place = Path(path).resolve()
     if place.exists() and not place.is_file():
         raise ValueError(f"{path} is not a plain file; needed a file name; try {path}.json")
-    with ExitStack() as stack:
-        try:
-            draft = stack.enter_context(draft_file(place))
-        except OSError as error:
-            raise ValueError(
-                f"{path} cannot be written ({error.strerror}); needed a file name in an existing "
-                "folder; try another --json FILE"
-            ) from None
+    needed = "a file name in an existing folder; try another --json FILE"
+    with _begun(draft_file(place), path, needed) as draft:
         yield draft
 
 
@@ -91,15 +85,22 @@ def _draft_folder(path: str | None, command: str) -> Iterator[Path | None]:
     place = Path(path).resolve()
     recover(place)
     _check_replaceable(path, place, command)
+    needed = "a folder name where folders may be made; try another -o FOLDER"
+    with _begun(draft_folder(place), path, needed) as draft:
+        yield draft
+
+
+@contextmanager
+def _begun(draft: AbstractContextManager[Path], path: str, needed: str) -> Iterator[Path]:
+    """The draft; what cannot be begun is said in the user's words, unlike what fails later."""
     with ExitStack() as stack:
         try:
-            draft = stack.enter_context(draft_folder(place))
+            begun = stack.enter_context(draft)
         except OSError as error:
             raise ValueError(
-                f"{path} cannot be written ({error.strerror}); needed a folder name where folders "
-                "may be made; try another -o FOLDER"
+                f"{path} cannot be written ({error.strerror}); needed {needed}"
             ) from None
-        yield draft
+        yield begun
 
 
 def _check_replaceable(path: str, place: Path, command: str) -> None:

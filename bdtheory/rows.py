@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .archive import ROOM, UNPACKED
-from .storage import File, clipped, fail
+from .storage import File, clipped, fail, readable
 
 Row = dict[str, Any]
 ENDINGS = (".jsonl", ".json", ".parquet")
@@ -86,18 +86,11 @@ def shown(value: Any) -> str:
 
 def _file_kind(path: File) -> str:
     """The ending of a file that is there and not empty, in lower case."""
-    kind = Path(path).suffix.lower()
-    if os.path.isdir(path):
-        fail(path, "a folder", "a .jsonl, .json or .parquet file", "one of the files in it")
-    if kind not in ENDINGS:
+    kind, needed = Path(path).suffix.lower(), "a .jsonl, .json or .parquet file"
+    if kind not in ENDINGS and not os.path.isdir(path):
         remedy = "another format, or a data set by datasets.load_dataset in its place"
-        fail(path, f"a name that ends in {kind!r}", "a .jsonl, .json or .parquet file", remedy)
-    if not os.path.isfile(path):
-        fail(path, "no such file", "a .jsonl, .json or .parquet file", "the full path")
-    if not os.access(path, os.R_OK):
-        fail(path, "a file that may not be read", "permission to read it", "chmod")
-    if os.path.getsize(path) == 0:
-        fail(path, "an empty file", "at least one row", "the file it was made from")
+        fail(path, f"a name that ends in {kind!r}", needed, remedy)
+    readable(path, needed, "at least one row")
     return kind
 
 

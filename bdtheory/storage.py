@@ -235,16 +235,19 @@ def read_parts(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.nd
     return read_json(folder / f"{name}.json"), read_arrays(folder / "arrays.npz")
 
 
-def readable(path: File) -> None:
-    """A ValueError unless the path is a plain file that is not empty and may be read."""
+def readable(path: File, kinds: str, content: str) -> None:
+    """A ValueError unless the path is a plain file that is not empty and may be read.
+
+    kinds, content : what is needed, as "a .csv or .npz file" with "a table with rows of data".
+    """
     if os.path.isdir(path):
-        fail(path, "a folder", "a file", "one of the files in it")
+        fail(path, "a folder", kinds, "one of the files in it")
     if not os.path.isfile(path):
-        fail(path, "no such file", "a .csv or .npz file", "the full path")
+        fail(path, "no such file", kinds, "the full path")
     if not os.access(path, os.R_OK):
         fail(path, "a file that may not be read", "permission to read it", "chmod")
     if os.path.getsize(path) == 0:
-        fail(path, "an empty file", "a table with rows of data", "the file it was made from")
+        fail(path, "an empty file", content, "the file it was made from")
 
 
 def fail(

@@ -18,12 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import bdtheory as bdt
+from bdtheory.launched import end_with_parent
 from bdtheory.tasks.language import END, LanguageTask, pretrained
 from bdtheory.tasks.safety import refused
 from bdtheory.tasks.settings import SETTINGS
 from bdtheory.weights import auc, entropy
-
-from ._make import end_with_parent
 
 METHODS = ["ValidationOnly", "Uniform", "DirectMixing", "Penalty", "BMO"]
 RATIOS = 0.003, 0.03, 0.3

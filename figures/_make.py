@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
+
+from bdtheory.launched import end_with_parent
 
 from . import style
 
@@ -40,17 +40,6 @@ def make_all(names: Sequence[str], out: Path, quick: bool, jobs: int) -> bool:
         others = pool.map(_make_alone, beside, [out] * many, [quick] * many)
         made = [_make_alone(name, out, quick) for name in here]
         return all([*made, *others])
-
-
-def end_with_parent() -> None:
-    """In a worker: end with its parent. One that is killed leaves it waiting for ever."""
-
-    def watch() -> None:
-        if parent := parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _make_alone(name: str, out: Path, quick: bool) -> bool:

@@ -13,20 +13,20 @@ Every seed counts, not a median: a claim about a mean draws its own sample withi
 from __future__ import annotations
 
 import importlib
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 from types import ModuleType
 from typing import Any
 
 from threadpoolctl import threadpool_limits
+
+from bdtheory.launched import end_with_parent
 
 from .claim import KINDS, WORST, Claim, Expect, kind_of, labelled
 
@@ -95,17 +95,6 @@ def discover() -> list[Entry]:
 def arms(module: ModuleType) -> dict[str, Callable[[int, Expect], None]]:
     """The arms of a claim file, in its order, by name."""
     return {name: arm for name, arm in vars(module).items() if kind_of(name)}
-
-
-def end_with_parent() -> None:
-    """In a worker: end with its parent. One that is killed leaves it waiting for ever."""
-
-    def watch() -> None:
-        if parent := parent_process():
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_block(module: str, block: Sequence[int], seeds: int) -> list[dict[str, Any]]:

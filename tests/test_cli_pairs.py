@@ -22,13 +22,10 @@ from bdtheory.weights import effective_sample_size
 
 pytest.importorskip("transformers", reason="transformers is not installed (extra lm)")
 pytest.importorskip("peft", reason="peft is not installed (extra lm)")
-from tiny_lm import tiny_llama_folder
+from tiny_lm import LEARN, SIZE, tiny_files, tiny_llama_folder, tiny_pairs
 
 from bdtheory.models import network
 
-SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
-LEARN = "--full --frozen 0.5 --learning-rate 0.02"
 FILES = ["history.csv", "manifest.json", "model-card.md", "report.html", "selection",
          "selection/arrays.npz", "selection/selection.json", "weighted.jsonl"]  # fmt: skip
 
@@ -39,27 +36,11 @@ def model(tmp_path_factory) -> Path:
     return tiny_llama_folder(tmp_path_factory.mktemp("lm") / "model", **SIZE)
 
 
-def pairs(n: int, first: int = 0, bad: bool = True) -> list[dict]:
-    """Questions with one answer; of every two rows the second has garbage, if `bad`."""
-    rows = []
-    for k in range(first, first + n):
-        wrong = bad and k % 2 == 1
-        answer = " xq zj %& 99" if wrong else " the answer is 4"
-        rows.append({"id": k, "prompt": f"the question {k} ?", "completion": answer,
-                     "truth": "bad" if wrong else "good"})  # fmt: skip
-    return rows
-
-
 @pytest.fixture
 def files(tmp_path, monkeypatch, model):
-    """A working folder with train.jsonl (12 rows), val.jsonl, test.jsonl and the model (a link)."""
+    """A working folder: see `tiny_files`."""
     monkeypatch.chdir(tmp_path)
-    for name, rows in (
-        ("train", pairs(12)), ("val", pairs(5, 100, False)), ("test", pairs(3, 200, False)),
-    ):  # fmt: skip
-        write_rows(f"{name}.jsonl", rows)
-    Path("model").symlink_to(model)
-    return tmp_path
+    return tiny_files(tmp_path, model)
 
 
 BASE = "train.jsonl --val val.jsonl --model model"
@@ -202,7 +183,7 @@ def test_formats_of_conversations(files, form):
     found = read_rows("x/weighted.jsonl")
     assert [row["id"] for row in found] == list(range(12))
     assert [row["weight"] for row in found] == weights("q/weighted.jsonl").tolist()
-    assert all(set(FORMS[form](pairs(1)[0])) < set(row) for row in found)
+    assert all(set(FORMS[form](tiny_pairs(1)[0])) < set(row) for row in found)
     template = json.loads(Path("x/manifest.json").read_text())["template"]
     assert template.startswith("the tokenizer's chat template")
 
@@ -266,7 +247,7 @@ def test_ties_go_to_the_earlier_row_and_never_to_a_dropped_one():
 
 
 def test_planted_rows_get_lower_weights_and_a_still_selector_none(files):
-    write_rows("train.jsonl", pairs(32))
+    write_rows("train.jsonl", tiny_pairs(32))
     line = f"select {BASE} {LEARN} --truth truth --passes 6 --json o.json -o out"
     assert run(line) == 0
     assert json.loads(Path("o.json").read_text())["auc"] > 0.95
@@ -287,7 +268,7 @@ def test_truth_is_not_read_while_learning(files):
 
 
 def test_notes(files, capsys):
-    write_rows("val.jsonl", [*pairs(5, 100, False), pairs(1)[0], pairs(3)[2]])
+    write_rows("val.jsonl", [*tiny_pairs(5, 100, False), tiny_pairs(1)[0], tiny_pairs(3)[2]])
     assert run(f"select {BASE} --passes 1 -o out") == 0
     err = capsys.readouterr().err
     assert "note: 2 of 7 validation pairs also stand in the training data" in err
@@ -301,7 +282,7 @@ def test_notes(files, capsys):
 
 def test_rows_too_long(files, capsys):
     long = {"id": 99, "prompt": "the question " * 60, "completion": " is", "truth": "good"}
-    write_rows("train.jsonl", [*pairs(6), long, *pairs(3, 6)])
+    write_rows("train.jsonl", [*tiny_pairs(6), long, *tiny_pairs(3, 6)])
     assert run(f"select {BASE} --max-length 40 -o out") == 2
     assert "1 of 10 pairs with too many tokens" in capsys.readouterr().err
     assert run(f"select {BASE} --max-length 40 --too-long drop --truth truth --top 1 -o out") == 0
@@ -319,7 +300,7 @@ def test_rows_too_long(files, capsys):
 
 def test_text_stays_text(files):
     evil = "<script>alert(1)</script><img src=x onerror=alert(2)> & \x1b[31m"
-    write_rows("train.jsonl", [{"prompt": evil, "completion": evil}, *pairs(3)])
+    write_rows("train.jsonl", [{"prompt": evil, "completion": evil}, *tiny_pairs(3)])
     assert run(f"select {BASE} --passes 1 -o out") == 0
     html = Path("out/report.html").read_text()
     assert "<script" not in html and "<img" not in html
@@ -717,7 +698,7 @@ def test_refine_goes_on_from_a_selection(files, capsys):
     for name in ("refined.jsonl", "selection/arrays.npz", "offline/arrays.npz"):
         assert Path(f"a/{name}").read_bytes() == Path(f"b/{name}").read_bytes()
     capsys.readouterr()
-    write_rows("other.jsonl", pairs(4, 300, False))
+    write_rows("other.jsonl", tiny_pairs(4, 300, False))
     for more, needle in (
         ("--val other.jsonl", "another val file"),
         ("--passes 2", "passes 1, got 2"),

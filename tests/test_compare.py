@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_lm import LEARN, SIZE, tiny_files, tiny_llama_folder, tiny_pairs
 
 import bdtheory as bdt
 from bdtheory import cli, compare_pairs
@@ -187,9 +188,6 @@ def test_bad_scores_are_one_line(case, tables, capsys, monkeypatch):
 
 # Pairs -------------------------------------------------------------------------------------------
 
-SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
-LEARN = "--full --frozen 0.5 --learning-rate 0.02"
 FILES = ["compare.csv", "compare.json", "manifest.json", "report.html"]
 METHODS = ["ValidationOnly()", "Uniform()", "DirectMixing(ratio=1.0)", "Penalty(gamma=1.0)",
            "BMO(hot=3.0, cold=0.5)"]  # fmt: skip
@@ -200,33 +198,23 @@ def model(tmp_path_factory) -> Path:
     """A random Llama of two layers with its tokenizer."""
     pytest.importorskip("transformers", reason="transformers is not installed (extra lm)")
     pytest.importorskip("peft", reason="peft is not installed (extra lm)")
-    from tiny_lm import tiny_llama_folder
-
     return tiny_llama_folder(tmp_path_factory.mktemp("lm") / "model", **SIZE)
 
 
 def pairs(n: int, first: int = 0, bad: bool = True) -> list[dict]:
-    """Questions with one answer; of every two rows the second has garbage, if `bad`."""
-    rows = []
-    for k in range(first, first + n):
-        wrong = bad and k % 2 == 1
-        answer = " xq zj %& 99" if wrong else " the answer is 4"
-        rows.append({"prompt": f"the question {k} ?", "completion": answer, "n": k,
-                     "truth": "bad" if wrong else "good", "ppl": 50 + k if wrong else 10.5,
-                     "$a_{$": 1, "odd": [3]})  # fmt: skip
-    return rows
+    """`tiny_pairs` with columns that hold scores, and some that do not."""
+    more = {"$a_{$": 1, "odd": [3]}
+    return [
+        row | more | {"n": row["id"], "ppl": 10.5 if row["truth"] == "good" else 50 + row["id"]}
+        for row in tiny_pairs(n, first, bad)
+    ]
 
 
 @pytest.fixture
 def files(tmp_path, monkeypatch, model):
-    """A working folder with train.jsonl (12 rows), val.jsonl, test.jsonl and the model (a link)."""
+    """A working folder: see `tiny_files`."""
     monkeypatch.chdir(tmp_path)
-    for name, rows in (
-        ("train", pairs(12)), ("val", pairs(5, 100, False)), ("test", pairs(3, 200, False)),
-    ):  # fmt: skip
-        write_rows(f"{name}.jsonl", rows)
-    Path("model").symlink_to(model)
-    return tmp_path
+    return tiny_files(tmp_path, model, pairs)
 
 
 P = "compare train.jsonl --val val.jsonl --model model"
@@ -365,7 +353,7 @@ def a_nan_in_parquet():
 
 
 BAD_PAIRS = {
-    "unknown": (f"{P} --scores pl", None, ["line 1", "--scores pl", "completion, n, truth, ppl"]),
+    "unknown": (f"{P} --scores pl", None, ["line 1", "--scores pl", "prompt, completion, truth"]),
     "text": (f"{P} --scores truth", None, ["train.jsonl, line 1", "'good'", "a finite number"]),
     "a list": (f"{P} --scores odd", None, ["line 1", "'[3]'"]),
     "a bool": (f"{P} --scores ppl", with_row(4, ppl=True), ["train.jsonl, line 5", "'True'"]),

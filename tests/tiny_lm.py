@@ -1,6 +1,6 @@
 """A tokenizer and a language model of Hugging Face's kinds, made in place: no download.
 
-    from tiny_lm import tiny_llama_folder, tiny_tokenizer
+    from tiny_lm import tiny_files, tiny_llama_folder, tiny_pairs, tiny_tokenizer
 
 Nothing of transformers is imported before a function is called; call
 `pytest.importorskip("transformers", reason=...)` first.
@@ -8,6 +8,7 @@ Nothing of transformers is imported before a function is called; call
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,3 +97,32 @@ def tiny_llama_folder(path: str | Path, seed: int = 0, chat: bool = True, **conf
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return Path(path)
+
+
+# The smallest model that learns `tiny_pairs`, and options of the command line with which it does.
+SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 1}  # fmt: skip
+LEARN = "--full --frozen 0.5 --learning-rate 0.02"
+
+
+def tiny_pairs(n: int, first: int = 0, bad: bool = True) -> list[dict[str, Any]]:
+    """Questions with one answer; of every two rows the second has garbage, if `bad`."""
+    rows = []
+    for k in range(first, first + n):
+        wrong = bad and k % 2 == 1
+        answer = " xq zj %& 99" if wrong else " the answer is 4"
+        rows.append({"id": k, "prompt": f"the question {k} ?", "completion": answer,
+                     "truth": "bad" if wrong else "good"})  # fmt: skip
+    return rows
+
+
+def tiny_files(folder: Path, model: Path, pairs: Callable[..., list] = tiny_pairs) -> Path:
+    """The folder, with train.jsonl (12 rows), val.jsonl, test.jsonl and the model (a link)."""
+    from bdtheory.tasks import write_rows
+
+    for name, rows in (
+        ("train", pairs(12)), ("val", pairs(5, 100, False)), ("test", pairs(3, 200, False)),
+    ):  # fmt: skip
+        write_rows(folder / f"{name}.jsonl", rows)
+    (folder / "model").symlink_to(model)
+    return folder

@@ -17,7 +17,7 @@ def read_npz(path: File, target: str = "y") -> Table:
     Optional arrays `id` and `groups`, (n,) each. Nothing is ever unpickled. In a complaint a row
     is an index, counted from 0. Raises ValueError, in one line, for anything else.
     """
-    readable(path)
+    readable(path, "a .npz file", "a table with rows of data")
     if target in ("X", "id", "groups"):
         fail(path, "the same array twice", "an array of targets", 'target="y"', column=target)
     arrays = _load(path, ("X", target, "id", "groups"))
