@@ -26,8 +26,8 @@ verify: .venv/ready  ## all figures, the digits, all claims; report at build/rep
 test: .venv/ready  ## all tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-soak: .venv/ready  ## every property with SOAK_EXAMPLES examples (20,000); SOAK_SEED=1: other ones
-	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis
+soak: .venv/ready  ## every property with SOAK_EXAMPLES examples (20,000); hours, and goes on
+	HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -n 2 --dist worksteal -m hypothesis $(ARGS)
 
 kills: .venv/ready  ## commands killed at random moments, and what they left
 	$(BIN)/python tests/kills.py --kills 60 --seed 0

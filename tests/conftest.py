@@ -1,12 +1,13 @@
 """Test settings: derandomised Hypothesis, so that CI and a laptop see the same examples.
 
-`make soak` asks for the profile `soak`: SOAK_EXAMPLES of every property, 20,000 unless given.
+`make soak` asks for the profile `soak`: SOAK_EXAMPLES of every property, 20,000 unless given; see
+`soaking`.
 """
 
 from __future__ import annotations
 
-import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,22 @@ from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `strategies`, under importlib mode
 
+import soaking
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile(
     "soak",
-    derandomize="SOAK_SEED" not in os.environ,
-    deadline=None,
-    max_examples=int(os.environ.get("SOAK_EXAMPLES", "20000")),
+    derandomize=soaking.SEED is None,
+    deadline=timedelta(seconds=60),  # an example that takes longer is a failure
+    max_examples=soaking.EXAMPLES,
     suppress_health_check=list(HealthCheck),
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+settings.load_profile("soak" if soaking.ON else "repeatable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if soaking.ON:
+        config.pluginmanager.register(soaking.Soaking())
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
+import soaking
+from hypothesis import settings
 from hypothesis import strategies as st
 
 import bdtheory as bdt
+
+
+def examples(few: int, *, whole_runs: bool = False) -> settings:
+    """Settings of a property of which `make test` draws few examples; `make soak` draws all.
+
+    whole_runs : an example is a whole run of a method, and `make soak` draws fewer of them.
+    """
+    if soaking.ON:
+        few = soaking.EXAMPLES // (soaking.RUN_SHARE if whole_runs else 1)
+    return settings(max_examples=max(1, few))
 
 
 def arrays(seed: int, N: int, p: int, m: int, classes: int = 0):

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import arrays, raw, rebuilt, weighted_problems
+from strategies import arrays, examples, raw, rebuilt, weighted_problems
 
 import bdtheory as bdt
 from bdtheory.hypergradient import refit, value_and_gradient
 from bdtheory.models.newton import LowerLevel
 
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 
 
 def central_differences(problem, w, relative_step=1e-4):
@@ -58,7 +58,7 @@ def test_relative_error_is_below_1e_6_where_the_gradient_is_not_small(N, p, clas
     assert np.linalg.norm(grad - reference) <= 1e-6 * np.linalg.norm(reference)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 10**6), st.sampled_from([2, 3, 5]), st.sampled_from([1e-2, 1e-4, 1e-6, 1e-8]))
 def test_a_tolerance_is_kept_along_a_path_of_weights(seed, classes, rtol):
     """Against exact fits; the measured error is a tenth of rtol at most on 99 of 100 draws."""

@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from strategies import arrays, problems, raw, rebuilt
+from hypothesis import given
+from strategies import arrays, examples, problems, raw, rebuilt
 
 import bdtheory as bdt
 from bdtheory.hypergradient import refit, value_and_gradient
@@ -52,7 +52,7 @@ def interpolating(seed=0, p=20, m=30, useful=9, useless=6, mu=0.0):
 
 
 @pytest.mark.parametrize("method", LEARNERS + BASELINES, ids=repr)
-@settings(max_examples=6, deadline=None)
+@examples(6, whole_runs=True)
 @given(problem=problems(least_N=5))
 def test_what_is_returned_is_what_it_says(method, problem):
     fit = bdt.learn_weights(problem, method)
@@ -72,7 +72,7 @@ def test_what_is_returned_is_what_it_says(method, problem):
 
 
 @pytest.mark.parametrize("method", LEARNERS, ids=repr)
-@settings(max_examples=6, deadline=None)
+@examples(6, whole_runs=True)
 @given(problem=problems(least_N=5))
 def test_never_worse_than_uniform_weights_on_validation(method, problem):
     uniform = bdt.learn_weights(problem, bdt.Uniform()).val_loss
@@ -80,7 +80,7 @@ def test_never_worse_than_uniform_weights_on_validation(method, problem):
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.3, 5.0])
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(problem=problems())
 def test_direct_mixing_is_stationary_in_its_own_objective(ratio, problem):
     """grad L_val + (lam/N) sum grad l_i + mu theta = 0 (intercept without mu)."""
@@ -174,7 +174,7 @@ def test_stationary_means_that_no_shift_of_mass_descends():
     assert f"{promise:.1e}" in short.message
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(problem=problems())
 def test_no_weights_go_below_the_lower_bound(problem):
     rng = np.random.default_rng(0)

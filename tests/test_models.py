@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import arrays, weighted_problems
+from strategies import arrays, examples, weighted_problems
 
 import bdtheory as bdt
 from bdtheory import linalg
@@ -28,7 +28,7 @@ from bdtheory.models.curves import curve
 from bdtheory.models.fit import Fit
 from bdtheory.models.newton import Factor, price
 
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 
 
 def lower_level_gradient(problem, w, theta):

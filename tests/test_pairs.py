@@ -4,8 +4,9 @@ import logging
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 from tiny_lm import CHATML, tiny_llama_folder, tiny_tokenizer
 
 from bdtheory.rows import write_rows
@@ -269,7 +270,7 @@ def test_a_conversation_as_the_template_has_it(chat, kind):
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(data=st.data())
 def test_tokens_decode_to_the_rendered_conversation(data):
     pytest.importorskip("transformers", reason=NO_LM)

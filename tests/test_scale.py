@@ -11,16 +11,16 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from strategies import arrays, raw, weighted_problems
+from strategies import arrays, examples, raw, weighted_problems
 
 import bdtheory as bdt
 from bdtheory import linalg
 from bdtheory.hypergradient import mean_gradient, refit
 from bdtheory.models.newton import _active
 
-few = settings(max_examples=40, deadline=None)
+few = examples(40)
 
 
 @contextmanager

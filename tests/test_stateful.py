@@ -17,6 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 pytest.importorskip("torch")
 from killed import leftovers, problem
+from strategies import examples
 from test_training import assert_same_run
 
 import bdtheory as bdt
@@ -148,4 +149,4 @@ class Runs(RuleBasedStateMachine):
 
 
 TestRuns = Runs.TestCase
-TestRuns.settings = settings(stateful_step_count=8)
+TestRuns.settings = settings(examples(40, whole_runs=True), stateful_step_count=8)

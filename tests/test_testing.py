@@ -10,6 +10,7 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from strategies import examples
 
 import bdtheory as bdt
 from bdtheory import Logistic, Problem, Ridge, Selection, Status, Uniform
@@ -217,7 +218,7 @@ def test_degenerate_problems_are_drawn(condition):
     found(problems(), condition)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(examples(20), suppress_health_check=[HealthCheck.too_slow])
 @given(problem=problems(well_posed=True))
 def test_well_posed_problems_are(problem):
     X = problem.train.X
@@ -225,7 +226,7 @@ def test_well_posed_problems_are(problem):
 
 
 @pytest.mark.parametrize("kept", [{}, {"A2": False}, {"A3": False}, {"A4": False}])
-@settings(max_examples=20, deadline=None)
+@examples(20)
 @given(data=hypothesis.strategies.data())
 def test_each_keyword_drops_its_assumption_and_no_other(kept, data):
     problem = data.draw(exact_problems(**kept))

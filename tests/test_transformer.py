@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from strategies import examples
 
 import bdtheory as bdt
 from bdtheory.models.gpt import hidden, rotate, rotation
@@ -56,7 +57,7 @@ def test_the_loss_is_minus_the_log_probability_of_the_response_alone():
     assert np.ptp(by_pair) > 1.0  # they differ: the comparison can fail
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.integers(0, 10**6), st.integers(2, 6))
 def test_no_pair_changes_the_loss_of_another_one(seed, n):
     """Padding, order and company play no part."""

@@ -7,9 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import linprog
+from strategies import examples
 
 import bdtheory as bdt
 from bdtheory import cones
@@ -207,7 +208,7 @@ def linear_cases(draw):
 
 
 @given(case=linear_cases())
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_linear_agrees_with_exact_ranks(case):
     X, y, X_val, y_val = case
     problem = ridge(*case)
@@ -244,7 +245,7 @@ def test_binary_answers_by_hand():
 @given(
     X_val=table(12, 3), theta=st.tuples(small, small, small), X=table(8, 3), seed=st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_binary_agrees_with_exact_arithmetic(X_val, theta, X, seed):
     X_val, X, y = np.array(X_val), np.array(X), np.array([1, -1] * 4)
     X_val = X_val[X_val @ theta != 0]
@@ -378,7 +379,7 @@ def test_multinomial_answers_by_hand():
     X=table(6, 2),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_multinomial_agrees_with_exact_arithmetic(X_val, theta, X, seed):
     X_val, X, y = np.array(X_val), np.array(X), np.arange(6) % 3
     scores = X_val @ np.array(theta)
