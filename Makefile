@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test soak kills figures docs lint bench bench-env lm-demo clean
+.PHONY: setup verify test mutants soak kills audit figures docs lint bench bench-env lm-demo clean
 
 setup: .venv/ready
 
@@ -32,6 +32,17 @@ soak: .venv/ready  ## every property with SOAK_EXAMPLES examples (20,000); hours
 kills: .venv/ready  ## commands killed at random moments, and what they left
 	$(BIN)/python tests/kills.py --kills 60 --seed 0
 
+mutants: .venv/trust-ready  ## faults put into the core, one at a time: 80 minutes, and goes on
+	$(BIN)/python tests/mutants.py $(ARGS)
+
+audit: .venv/trust-ready  ## known vulnerabilities of the pinned versions, where PyPI's service answers
+	$(BIN)/python tests/audit.py
+
+.venv/trust-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e ".[trust]"
+	touch $@
+
 figures: .venv/ready  ## build/figures
 	$(BIN)/python -m figures --out build/figures
 
@@ -49,6 +60,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/bandit --quiet -c pyproject.toml -r bdtheory figures paper_checks benchmarks examples
 
 bench: .venv/ready  ## ratios in one run; see benchmarks/README.md
 	$(BIN)/python -m benchmarks.hypergradient
