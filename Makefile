@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test mutants soak kills audit figures docs lint bench bench-env lm-demo clean
+.PHONY: setup verify test test-lowest test-newest test-python mutants soak kills audit figures docs lint bench bench-env lm-demo clean
 
 setup: .venv/ready
 
@@ -31,6 +31,28 @@ soak: .venv/ready  ## every property with SOAK_EXAMPLES examples (20,000); hours
 
 kills: .venv/ready  ## commands killed at random moments, and what they left
 	$(BIN)/python tests/kills.py --kills 60 --seed 0
+
+# The core's own tests: what the oldest and newest libraries, and other interpreters, are tried with.
+CORE := $(patsubst %,tests/test_%.py,adaptation architecture array_api attention auto \
+	degenerate extremes given hypergradient inverse methods models outer plots problem \
+	ratios rows secondorder selection selection_table tasks usefulness weights)
+
+test-lowest test-newest: test-%: .venv-%/ready  ## the core with the lowest, the newest versions
+	.venv-$*/bin/python -m pytest $(CORE)
+
+.venv-%/ready: tests/constraints/%.txt pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $< torch
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check -c $< -e ".[test]"
+	touch $@
+
+test-python:  ## the core's tests that need no torch: make test-python PYTHON=python3.13
+	$(PYTHON) -m venv --clear .venv-python
+	.venv-python/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c tests/constraints/newest.txt numpy scipy matplotlib array-api-compat \
+		threadpoolctl pytest hypothesis array-api-strict
+	.venv-python/bin/python -m pip install --quiet --no-deps -e .
+	.venv-python/bin/python -m pytest -p tests.no_torch $(CORE)
 
 mutants: .venv/trust-ready  ## faults put into the core, one at a time: 80 minutes, and goes on
 	$(BIN)/python tests/mutants.py $(ARGS)
@@ -88,5 +110,5 @@ PEER_PIP := .bench-env/bin/python -m pip install --quiet --disable-pip-version-c
 	touch $@
 
 clean:
-	rm -rf .venv .bench-env build docs/gallery dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* .bench-env build docs/gallery dist .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

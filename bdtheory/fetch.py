@@ -139,9 +139,10 @@ def convert(source: str, folder: str) -> None:
     place, name = os.path.split(source)
     # Without `dequantize` the weights stay packed, which can be neither trained nor saved.
     exact: Any = {"quantization_config": GgufConfig(dequantize=True), "dtype": torch.float32}
-    model = AutoModelForCausalLM.from_pretrained(place, gguf_file=name, **exact)
+    given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    model = AutoModelForCausalLM.from_pretrained(place, gguf_file=name, **exact, **given)
     model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(place, gguf_file=name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(place, gguf_file=name, **given).save_pretrained(folder)
 
 
 def _make(draft: Path, work: Path, wheel: Path | None, say: Callable[[str], object]) -> None:

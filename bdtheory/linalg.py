@@ -67,10 +67,11 @@ def inverse_spd(H: Array) -> Array | None:
         return None if failed else half + np.tril(half, -1).T
     xp = array_namespace(H)
     try:
+        L = xp.linalg.cholesky(H)
         if is_torch_array(H):
             import torch
 
-            return torch.cholesky_inverse(torch.linalg.cholesky(H))
+            return torch.cholesky_inverse(L)
         return xp.linalg.inv(H)
     except Exception as error:
         if "LinAlgError" not in type(error).__name__:
@@ -116,7 +117,12 @@ def solve_general(M: Array) -> Solve:
         if not int(info):
             return lambda b: torch.linalg.lu_solve(LU, pivots, b[:, None])[:, 0]
     else:
-        return lambda b: xp.linalg.solve(M, b[:, None])[:, 0]
+        try:
+            xp.linalg.solve(M, xp.ones_like(M[:, :1]))
+            return lambda b: xp.linalg.solve(M, b[:, None])[:, 0]
+        except Exception as error:  # each library has its own LinAlgError
+            if "LinAlgError" not in type(error).__name__:
+                raise
     inverse = xp.linalg.pinv(M)
     return lambda b: inverse @ b
 
@@ -213,7 +219,7 @@ def weighted_rows(u: Array, X: Array) -> Array:
     xp = array_namespace(X)
     total = xp.zeros((*u.shape[:-1], X.shape[1]), dtype=xp.float64, device=device(X))
     for b in row_blocks(X):
-        total = total + xp.astype(u[..., b] @ X[b], xp.float64, copy=False)
+        total = total + xp.astype(u[..., b] @ X[b, :], xp.float64, copy=False)
     return total
 
 
@@ -226,7 +232,7 @@ def gram(X: Array, w: Array, dtype: Any = None) -> Array:
     dtype = xp.float64 if dtype is None else dtype
     G = xp.zeros((X.shape[1], X.shape[1]), dtype=dtype, device=device(X))
     for b in row_blocks(X):
-        A = xp.astype(xp.sqrt(w[b])[:, None] * X[b], dtype, copy=False)
+        A = xp.astype(xp.sqrt(w[b])[:, None] * X[b, :], dtype, copy=False)
         G += A.T @ A
     return G
 

@@ -117,7 +117,11 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
             f"{path} cannot be replaced while it is in use; needed a folder of its "
             "own; try a folder inside it"
         )
-    found = {p.relative_to(place).as_posix() for p in place.rglob("*") if not p.is_dir()}
+    found = {
+        p.relative_to(place).as_posix()
+        for p in place.rglob("*")
+        if p.is_symlink() or not p.is_dir()  # a link to a folder is somebody's, too
+    }
     mine = set().union(*(_listed(place / name, command) for name in ("config.json", MANIFEST)))
     if not found <= mine:
         raise ValueError(

@@ -5,7 +5,8 @@
 Tempered, rho^(1/tau) is softmax(-l/tau) up to a factor, with l_i(theta) - l_i(theta_old) for l_i
 (C08). Every other setting is biased: by clipping, by O(1/M) for M responses a group normalised
 among themselves, by tempering, by responses that pi_old never gives.
-NumPy in, NumPy out; torch in, torch out, and torch gradients flow through.
+NumPy in, NumPy out, and so for any library of the array API standard that `numpy.asarray` reads;
+torch in, torch out, and torch gradients flow through.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 from .models.checks import check_number
 from .problem import Array
@@ -131,7 +132,7 @@ def _like(a: Any, b: Array) -> Array:
 
 def _log_ratios(log_pi: Array, log_pi_old: Array) -> Array:
     """log rho (n,), checked; -inf where pi_theta = 0."""
-    log_pi = log_pi if is_torch_array(log_pi) else np.asarray(log_pi)
+    log_pi = log_pi if is_array_api_obj(log_pi) else np.asarray(log_pi)
     xp = array_namespace(log_pi)
     if log_pi.dtype not in (xp.float32, xp.float64):
         log_pi = xp.astype(log_pi, xp.float64)
@@ -208,7 +209,7 @@ def _own_group_sum(e: Array, codes: np.ndarray) -> Array:
     if is_torch_array(e):
         index = array_namespace(e).asarray(codes, device=device(e))
         return e.new_zeros(int(codes.max()) + 1).index_add(0, index, e)[index]
-    return np.bincount(codes, weights=e).astype(e.dtype)[codes]
+    return _like(np.bincount(codes, weights=to_numpy(e))[codes], e)
 
 
 @np.errstate(over="ignore")  # weights above 1e154 have a variance of inf, and that is the answer

@@ -174,7 +174,8 @@ def losses_by_method(
         if test is not None:
             ax.plot(test, places, "o", color=LOSS, label="test")
         ax.plot(val, places, "o", color=BAD, fillstyle="none", label="validation")
-        ax.set_yticks(places, names, parse_math=False)  # names are the user's own texts
+        # The user's own texts: a long one would leave the axes no room.
+        ax.set_yticks(places, [_begun(name) for name in names], parse_math=False)
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="y", linewidth=0.3)
         ax.set(xlabel="loss (nats)")
@@ -184,6 +185,11 @@ def losses_by_method(
     kind = "Validation" if test is None else "Test"
     height = max(3.0, 1.0 + 0.3 * len(names))
     return _svg(draw, "compared", f"{kind} loss of each method: {label}", height)
+
+
+def _begun(name: str, size: int = 40) -> str:
+    """The name, or its beginning."""
+    return name if len(name) <= size else f"{name[: size - 1]}…"
 
 
 def _svg(draw: Any, name: str, label: str, height: float = 3.0) -> str:

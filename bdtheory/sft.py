@@ -36,7 +36,8 @@ __all__ = ["WeightedSFTTrainer"]
 ROW = "bdtheory_row"  # column: the row's number in the data set as it was given
 FACTOR = "bdtheory_factor"  # f_i, in a batch
 NORMALISE = ("weights", "tokens", "responses")
-SELECT = {"token": "responses", "sample": "tokens"}  # --normalise of select, and what matches it
+# --normalise of select, and what matches it.
+SELECT = {"token": "responses", "sample": "tokens"}
 
 
 class WeightedSFTTrainer(SFTTrainer):

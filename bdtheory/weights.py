@@ -1,6 +1,7 @@
 """From selector logits omega to weights w on the simplex Delta_N, and how spread the weights are.
 
-Every function takes and returns arrays of one namespace: NumPy in, NumPy out; torch in, torch out.
+Every function takes and returns arrays of one namespace: NumPy in, NumPy out; torch in, torch out;
+and so for any library that keeps to the array API standard and that `numpy.asarray` reads.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def top_k(w: Array, k: int) -> Array:
     if not 1 <= k <= N:
         raise ValueError(f"k is {k}; needed 1 <= k <= N = {N}; try k = {max(1, N // 2)}")
     order = xp.argsort(-w, stable=True)
-    gate = xp.where(xp.arange(N, device=_device(w)) < k, 1.0 / k, 0.0)
-    return xp.take(xp.astype(gate, w.dtype), xp.argsort(order, stable=True), axis=0)
+    gate = xp.astype(xp.arange(N, device=_device(w)) < k, w.dtype) / k
+    return xp.take(gate, xp.argsort(order, stable=True), axis=0)
 
 
 def count_of(k: int | float, N: int) -> int:

@@ -41,12 +41,13 @@ def plain(data: Data, folder: str) -> dict[str, float]:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **given)
     found = [
         tokenise(read_pairs(rows), tokenizer, max_length=2048) for rows in (data.train, data.val)
     ]
     pairs = [pair for part in found for pair in zip(part.prompts, part.responses, strict=True)]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **given)
     layers = model.config.num_hidden_layers
     config = LoraConfig(
         r=RANK,

@@ -207,7 +207,7 @@ def run_peer(
         reason = call(python, peer, *map(str, files), *options, seconds=120 + 4 * budget)[1]
         if reason:
             return skipped(problem, peer, reason)
-        with np.load(files[1]) as run:
+        with np.load(files[1], allow_pickle=False) as run:
             return Track(
                 problem,
                 peer,

@@ -109,7 +109,8 @@ def mapped(model: str, N: int, p: int) -> dict[str, float]:
         X = np.lib.format.open_memmap(path, "w+", "float32", (N, p))
         y = fill(X, model, 1, BAD)
         del X
-        X, X_val = np.load(path, mmap_mode="r"), np.empty((VALIDATION, p), dtype=np.float32)
+        X = np.load(path, mmap_mode="r", allow_pickle=False)
+        X_val = np.empty((VALIDATION, p), dtype=np.float32)
         y_val = fill(X_val, model, 2, 0.0)
         lower = bdt.Logistic(1e-3) if model == "logistic" else bdt.Ridge(1e-2)
         tracemalloc.start()

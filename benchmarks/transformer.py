@@ -76,12 +76,12 @@ def mean_loss(model: TransformerLM, theta, batch) -> torch.Tensor:
 
 def sample_without_cache(model: TransformerLM, theta, prompts: torch.Tensor) -> torch.Tensor:
     """`NEW` tokens for prompts (n, T), one full forward pass for each."""
-    ids = prompts
+    ids, draw = prompts, torch.Generator(prompts.device).manual_seed(0)
     with torch.no_grad():
         for _ in range(NEW):
             last = hidden(theta, ids, model.layers, model.heads)[:, -1]
             pi = torch.softmax(F.linear(last, theta["embedding"]), -1)
-            ids = torch.cat([ids, torch.multinomial(pi, 1)], 1)
+            ids = torch.cat([ids, torch.multinomial(pi, 1, generator=draw)], 1)
     return ids
 
 

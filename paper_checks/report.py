@@ -18,6 +18,8 @@ STYLE = Path(__file__).with_name("report.css")
 PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>Bilevel data selection: claims, verified numerically</title>
 <style>{style}</style></head>
 <body><main>{body}</main></body></html>

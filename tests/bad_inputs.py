@@ -13,6 +13,7 @@ test_compare.py, more of the files in those of test_files.py and test_rows.py.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -79,7 +80,8 @@ def good_files(folder: Path) -> None:
         write_csv(folder / f"{name}.csv", ["a", "b", "y", "key"], table)
         np.savez(folder / f"{name}.npz", X=X, y=Y)
         write_rows(folder / f"{name}.jsonl", [PAIR | {"id": k} for k in range(6)])
-    write_rows(folder / "rows.parquet", [PAIR] * 6)
+    if importlib.util.find_spec("pyarrow"):
+        write_rows(folder / "rows.parquet", [PAIR] * 6)
     fitted().save(folder / "run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 
@@ -165,6 +166,14 @@ def test_the_estimate_is_made_of_held_out_losses():
         np.testing.assert_allclose(candidate.held_out[rows], expected, rtol=1e-9)
     in_sample = mean_loss(problem, candidate.fits[-1].theta, problem.val)
     assert candidate.loss > 1.01 * in_sample
+
+
+def test_a_candidate_of_folds_is_read_only():
+    crossfit = CrossFit(noisy(7)[0], folds=3, seed=0)
+    candidate = crossfit.mix(0.5)
+    assert candidate == candidate != dataclasses.replace(candidate)  # by identity
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'ratio'"):
+        candidate.ratio = 1.0  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_folds_are_even_and_balanced_by_class():
@@ -441,7 +450,7 @@ def test_saved_and_loaded(tmp_path, how):
 
 def test_weights_are_sparse_by_the_packages_own_floor():
     fit = bdt.learn_weights(noisy(24, N=300)[0])
-    np.testing.assert_allclose(fit.weights, drop_negligible(fit.weights), rtol=0, atol=0)
+    np.testing.assert_allclose(fit.weights, drop_negligible(fit.weights), rtol=1e-15, atol=0)
     assert (fit.weights >= 0).all() and abs(fit.weights.sum() - 1) < 1e-12
 
 

@@ -195,10 +195,11 @@ def optimistic_value(X, y, w, X_val, y_val):
 
 
 def test_absolute_fit_against_another_program():
-    """Small whole numbers and equal weights: many ties and degenerate vertices."""
+    """Small whole numbers and equal weights: many ties and degenerate vertices. Which of them HiGHS
+    takes changes with its version, and so how many ties matter."""
     rng = np.random.default_rng(0)
     decided = 0
-    for _ in range(30):
+    for _ in range(60):
         X, X_val = rng.integers(-2, 3, (6, 3)) * 1.0, rng.integers(-2, 3, (4, 3)) * 1.0
         y, y_val = rng.integers(-2, 3, 6) * 1.0, rng.integers(-2, 3, 4) * 1.0
         problem, w = absolute_problem(X, y, X_val, y_val), np.full(6, 1 / 6)

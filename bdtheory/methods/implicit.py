@@ -234,7 +234,7 @@ def divergence(w: Array) -> float:
 def slope(w: Array) -> Array:
     """dKL/dw_i = log(N w_i) + 1, (N,); at w_i = 0 a large negative number instead of -inf."""
     xp = array_namespace(w)
-    return xp.log(w.shape[0] * xp.clip(w, xp.finfo(w.dtype).tiny, None)) + 1.0
+    return xp.log(w.shape[0] * xp.clip(w, xp.finfo(w.dtype).smallest_normal, None)) + 1.0
 
 
 def regularised_descent_left(problem: Problem, w: Array, tau: float) -> float:

@@ -140,7 +140,7 @@ def group_gradients(problem: Problem, theta: Array) -> Array:
     for b in row_blocks(X):
         own = codes[b][:, None] == xp.arange(len(counts), device=device(X))
         spread = xp.where(own, slopes[..., b][..., None], xp.zeros_like(X[:1, :1]))
-        total = total + xp.astype(X[b].T @ spread, xp.float64, copy=False)
+        total = total + xp.astype(X[b, :].T @ spread, xp.float64, copy=False)
     return total / xp.asarray(counts, dtype=xp.float64, device=device(X))
 
 

@@ -58,7 +58,7 @@ class Logistic:
     def losses(self, theta: Array, data: Data) -> Array:
         """l_i(theta), shape (n,); >= 0."""
         X, y, rows = data.X, data.y, _rows(theta)
-        parts = [curve(rows @ X[b].T, y[b]).losses for b in row_blocks(X)]
+        parts = [curve(rows @ X[b, :].T, y[b]).losses for b in row_blocks(X)]
         return parts[0] if len(parts) == 1 else array_namespace(X).concat(parts)
 
     def slopes(self, theta: Array, data: Data) -> Array:
@@ -70,8 +70,8 @@ class Logistic:
         xp, X, y = array_namespace(data.X), data.X, data.y
         rows, total = xp.astype(_rows(theta), X.dtype, copy=False), 0.0
         for b in row_blocks(X):
-            slopes = curve(rows @ X[b].T, y[b]).slopes
-            total = total + xp.astype((w[b] * slopes) @ X[b], xp.float64, copy=False)
+            slopes = curve(rows @ X[b, :].T, y[b]).slopes
+            total = total + xp.astype((w[b] * slopes) @ X[b, :], xp.float64, copy=False)
         return _rows(xp.astype(total, theta.dtype, copy=False))
 
     def fit(
@@ -148,7 +148,7 @@ def _as_fit(
         h = xp.astype(h, X.dtype, copy=False)
         out = xp.empty((len(data),), dtype=X.dtype, device=device(X))
         for b in row_blocks(X):
-            along = curve(theta @ X[b].T, data.y[b]).slopes * (h @ X[b].T)
+            along = curve(theta @ X[b, :].T, data.y[b]).slopes * (h @ X[b, :].T)
             out[b] = -along if along.ndim == 1 else -xp.sum(along, axis=0)
         return out
 

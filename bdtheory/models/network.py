@@ -249,7 +249,8 @@ def _read(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
             f"{error}; needed transformers and peft for language models; "
             'try pip install "bdtheory[lm]"'
         ) from None
-    given: dict[str, Any] = {"local_files_only": True}
+    # Said, since without a word transformers asks on the terminal whether to run a folder's code.
+    given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "config.json")):
         raise ValueError(
             f"model folder {folder} has no config.json; needed one that save_pretrained wrote; "
@@ -258,13 +259,13 @@ def _read(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
     with offline():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # of transformers, tokenizers, huggingface_hub
             raise _unread("tokenizer", folder, error) from None
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=dtype, use_safetensors=True, **given
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # of safetensors and torch besides
             raise _unread("model", folder, error) from None
     return tokenizer, model
 
@@ -281,8 +282,13 @@ def offline() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _unread(what: str, folder: str, error: Exception) -> ValueError:
+def _unread(what: str, folder: str, error: Exception) -> Exception:
+    """The ValueError to raise; the error itself where it says nothing of the folder."""
     why = " ".join(str(error).split())[:150]
+    if isinstance(error, ImportError | MemoryError) or "allocate" in why:
+        return error
+    if type(error).__name__ == "UnpicklingError":  # which says how to load it all the same
+        why = "its weights are a pickle, which may hold code"
     if not os.path.isdir(folder):  # the error would speak of a connection, which nobody tried
         why = "no such folder, and no such name in the local cache"
     return ValueError(

@@ -77,9 +77,9 @@ class LowerLevel:
             total = xp.sum(theta, axis=0)
             value, grad = value + 0.5 * dot(self.shift, total**2), grad + self.shift * total
         for b in self.blocks:
-            here = curve(small @ X[b].T, self.data.y[b])
+            here = curve(small @ X[b, :].T, self.data.y[b])
             value += dot(self.w[b], here.losses)
-            grad = grad + xp.astype((self.w[b] * here.slopes) @ X[b], xp.float64, copy=False)
+            grad = grad + xp.astype((self.w[b] * here.slopes) @ X[b, :], xp.float64, copy=False)
             P[..., b] = here.P
         return Point(theta, value, grad, P)
 
@@ -91,21 +91,21 @@ class LowerLevel:
         if D.ndim == 2:
             HD = HD + self.shift * xp.sum(D, axis=0)
         for b in self.blocks:
-            bent = self.w[b] * curvature(P[..., b], small @ X[b].T)
-            HD = HD + xp.astype(bent @ X[b], xp.float64, copy=False)
+            bent = self.w[b] * curvature(P[..., b], small @ X[b, :].T)
+            HD = HD + xp.astype(bent @ X[b, :], xp.float64, copy=False)
         return HD
 
     def largest_score(self, D: Array) -> float:
         """max_ik |x_i.D_k|: how far a step D moves any score."""
         xp, X = self.xp, self.data.X
         small = xp.astype(D, X.dtype, copy=False)
-        return max(float(xp.max(xp.abs(small @ X[b].T))) for b in self.blocks)
+        return max(float(xp.max(xp.abs(small @ X[b, :].T))) for b in self.blocks)
 
     def separated(self, theta: Array) -> bool:
         """Whether theta predicts every sample."""
         X, y = self.data.X, self.data.y
         small = self.xp.astype(theta, X.dtype, copy=False)
-        return all(bool(self.xp.all(margins(small @ X[b].T, y[b]) > 0)) for b in self.blocks)
+        return all(bool(self.xp.all(margins(small @ X[b, :].T, y[b]) > 0)) for b in self.blocks)
 
     def fits_float32(self) -> bool:
         """Whether no entry of the Hessian can overflow there."""
@@ -127,14 +127,14 @@ class LowerLevel:
         K, p = P.shape[0], X.shape[1]
         H = xp.zeros((K * p, K * p), dtype=dtype, device=device(X))
         for b in row_blocks(X, width=K * p):
-            R = xp.astype(xp.sqrt(w[b])[:, None] * X[b], dtype, copy=False)
+            R = xp.astype(xp.sqrt(w[b])[:, None] * X[b, :], dtype, copy=False)
             U = xp.reshape(xp.astype(P[:, b].T, dtype)[:, :, None] * R[:, None, :], (-1, K * p))
             H -= U.T @ U
         shift = add_to_diagonal(xp.zeros_like(H[:p, :p]), xp.astype(self.shift, dtype))
         H += xp.tile(shift, (K, K))
         for k in range(K):
             block = slice(k * p, (k + 1) * p)
-            H[block, block] = add_to_diagonal(H[block, block] + gram(X, w * P[k], dtype), ridge)
+            H[block, block] = add_to_diagonal(H[block, block] + gram(X, w * P[k, :], dtype), ridge)
         return H
 
 

@@ -33,7 +33,7 @@ class Data:
     def lengths(self) -> Array:
         """||x_i||, (n,), computed once."""
         xp, X = array_namespace(self.X), self.X
-        parts = [xp.sqrt(xp.sum(X[b] ** 2, axis=1)) for b in row_blocks(X)]
+        parts = [xp.sqrt(xp.sum(X[b, :] ** 2, axis=1)) for b in row_blocks(X)]
         return parts[0] if len(parts) == 1 else xp.concat(parts)
 
     @property
@@ -61,6 +61,7 @@ class Data:
 
     def take(self, rows: Array) -> Data:
         """The samples with these row numbers (or where the mask is True)."""
+        rows = array_namespace(self.X).asarray(rows, device=device(self.X))
         return Data(self.X[rows], self.y[rows], self.K)
 
 
@@ -209,9 +210,10 @@ def _finite(a: Array, what: str, most: float = math.inf) -> None:
 
     Gram matrices and losses square the data: beyond a certain size they overflow, silently.
     """
-    xp, table = array_namespace(a), a if a.ndim == 2 else a.reshape(-1, 1)
+    xp, table = array_namespace(a), a if a.ndim == 2 else a[:, None]
     for b in row_blocks(table):
-        largest = max(float(xp.max(table[b])), -float(xp.min(table[b])))  # NaN where any is NaN
+        rows = table[b, :]
+        largest = max(float(xp.max(rows)), -float(xp.min(rows)))  # NaN where any is NaN
         if not math.isfinite(largest):
             _say_where(a, b, what)
         if largest > most:
@@ -223,7 +225,7 @@ def _finite(a: Array, what: str, most: float = math.inf) -> None:
 
 def _say_where(a: Array, b: slice, what: str) -> None:
     """Raise, with the first number in these rows that is not finite."""
-    rows = np.asarray(a[b].cpu() if is_torch_array(a) else a[b])
+    rows = np.asarray(a[b, ...].cpu() if is_torch_array(a) else a[b, ...])
     row, *column = (int(k) for k in np.argwhere(~np.isfinite(rows))[0])
     where = f"row {b.start + row}" + (f", column {column[0]}" if column else "")
     raise ValueError(

@@ -147,7 +147,7 @@ def write(arrays: Arrays, path: Path) -> None:
 
 def read(path: Path) -> Arrays:
     """The problem that `write` wrote."""
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         fields = {name: file[name] for name in Arrays._fields}
     return Arrays(**fields | {"mu": float(fields["mu"]), "kind": str(fields["kind"])})
 
