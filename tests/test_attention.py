@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -248,6 +249,7 @@ def test_prepare_takes_whole_numbers_of_every_kind(kind):
     ("X", "y", "words"),
     [
         ([[0, 1, 2, 3], [0, 1, 5, 3]], [0, 1], "questions of .* token 5 at row 1; needed 0 to 4"),
+        ([[0, 1, 2, 3], [0, 1, 5, 3], [6] * 4], [0, 1, 2], "token 5 at row 1; .* vocab_size=7"),
         ([[0, 1, 2, -1]], [0], "token -1 at row 0"),
         ([[0, 1, 2, 3]], [9], "responses of train have token 9 at row 0; .* vocab_size=10"),
         ([[0, 1, 2]], [0], "have 3 tokens at row 0; needed 4; try .*length=3"),
@@ -288,6 +290,7 @@ def test_what_is_no_pair_is_refused_by_name(pair):
     ("arguments", "words"),
     [
         ({"vocab_size": 1, "length": 3}, "vocab_size is 1; needed a whole number >= 2"),
+        ({"vocab_size": 2, "length": -1}, "length is -1; needed a whole number >= 1"),
         ({"vocab_size": 4, "length": 0}, "length is 0; needed a whole number >= 1"),
         ({"vocab_size": 4.0, "length": 3}, "vocab_size is 4.0"),
         ({"vocab_size": 4, "length": 3, "training": None}, "training is None; needed a Training"),
@@ -296,6 +299,44 @@ def test_what_is_no_pair_is_refused_by_name(pair):
 def test_sizes_are_checked_at_construction(arguments, words):
     with pytest.raises(ValueError, match=words):
         OneLayerTransformer(**arguments)
+
+
+def test_the_smallest_model_by_hand():
+    """V = 2, L = 1: attention is 1, and the logits are the rows of token and place, added."""
+    model = OneLayerTransformer(vocab_size=2, length=1)
+    train, *_ = model.prepare(([[0], [1], [1]], [0, 0, 1]), ([[0]], [1]), None)
+    R = np.array([[1.0, 0.0], [0.0, 3.0], [0.5, 0.0]])
+    theta = {"key_query": np.ones((3, 3)), "readout": R}
+    z = (R[:2] + R[2])[[0, 1, 1]]
+    expected = np.log(np.exp(z).sum(axis=1)) - z[[0, 1, 2], [0, 0, 1]]
+    np.testing.assert_allclose(model.losses(theta, train), expected, rtol=1e-12)
+
+
+def test_sequences_are_joined_and_taken_by_number_or_mask_and_keep_what_they_have():
+    train, val, *_ = MODEL.prepare(GOOD, ([[4, 4, 4, 4]], [2]), None)
+    both = train.join(val)
+    assert (both.X.tolist(), both.y.tolist()) == ([*GOOD[0], [4] * 4], [0, 4, 2])
+    for rows, order in (([2, 1], [2, 1]), ([False, True, True], [1, 2])):
+        taken = both.take(torch.tensor(rows))
+        assert taken.y.tolist() == [both.y.tolist()[k] for k in order]
+        assert taken.X.tolist() == [both.X.tolist()[k] for k in order]
+    assert train == train != replace(train)  # by identity: arrays are not compared
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'X'"):
+        train.X = None  # pyright: ignore[reportAttributeAccessIssue]
+    assert {MODEL: 1}[replace(MODEL)] == 1 and replace(MODEL, length=3) != MODEL
+
+
+def test_one_row_of_weights_counts_for_every_start(rng):
+    theta, data, w = random_theta(rng, 2), random_data(rng), rng.dirichlet(np.ones(N))
+    each = MODEL.weighted_gradient(theta, np.stack([w, w]), data)
+    for same in (w, w[None]):
+        assert_same(MODEL.weighted_gradient(theta, same, data), each)
+
+
+def test_three_data_sets_stay_apart():
+    single = [([[k] * L], [k]) for k in range(3)]
+    for part, k in zip(MODEL.prepare(*single)[:3], range(3), strict=True):
+        assert (part.X.tolist(), part.y.tolist()) == ([[k] * L], [k])
 
 
 def test_training_is_carried():

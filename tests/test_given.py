@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -200,3 +202,15 @@ def test_refine_begins_with_the_given_weights():
     offline = found.selection.weights[:2]
     assert offline[0] / offline[1] == pytest.approx(3.0) and len(found.selection.weights) == 3
     assert found.selection.method == "Given('x', ratio=1.0)"
+
+
+def test_a_default_certificate_is_tight_and_settings_stay():
+    """Clean samples alike are not optimal: an eps near 1 would certify them all the same."""
+    problem, clean = noisy()
+    fit = bdt.learn_weights(problem, Given(clean))
+    assert fit.status is bdt.Status.STATIONARY
+    assert 1e-5 < fit.val_loss - bdt.learn_weights(problem, bdt.Implicit()).val_loss < 1e-2
+    given = Given([1.0, 1.0])
+    assert given == given != Given([1.0, 1.0])  # by identity: N numbers are not compared
+    with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign to field 'ratio'"):
+        given.ratio = 1.0  # pyright: ignore[reportAttributeAccessIssue]

@@ -200,7 +200,7 @@ def test_the_start_is_made_from_nearly_the_validation_fit(kind):
     exact, near = target(problem), inverse_start(problem)[1]
     assert near is not None
     off = np.linalg.norm(near.theta - exact) / np.linalg.norm(exact)
-    assert off <= inverse.ROUGH
+    assert off <= inverse.ROUGH <= 0.1  # nearly
 
 
 def test_closed_form_weights_of_groups_are_of_mean_losses():
@@ -230,3 +230,16 @@ def test_a_feature_that_validation_data_do_not_have_is_no_division_by_zero():
     )
     w = inverse_start(problem)[0]
     assert np.isfinite(w).all() and w.sum() == pytest.approx(1.0) and np.ptp(w) > 1e-4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_have_entries_of_size_1_in_the_units_of_the_dual(kind):
+    """d times grad l_i, with features as validation rows have them; 1 where these have none."""
+    problem = noisy(kind, unit=7.0)
+    problem.val.X[:, 0] = 0.0
+    theta = target(problem)
+    slopes = problem.model.slopes(theta, problem.train)
+    d = inverse._scale(problem, slopes, theta.shape)
+    size = np.sqrt(np.mean(problem.val.X**2, axis=0) * np.mean(slopes**2))
+    assert d.shape == theta.shape and size[0] == 0 and np.all(d[0] == 1.0)
+    np.testing.assert_allclose((d.T * size)[..., 1:], 1.0, rtol=1e-12)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, replace
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +13,20 @@ from hypothesis import given
 from strategies import arrays, examples, problems, raw, rebuilt
 
 import bdtheory as bdt
-from bdtheory.hypergradient import refit, value_and_gradient
+from bdtheory.hypergradient import mean_loss, refit, value_and_gradient
+from bdtheory.methods import Given, implicit, penalty
 from bdtheory.methods.bmo import closed_form_weights, fit_jointly
 from bdtheory.methods.certify import lower_bound
-from bdtheory.methods.implicit import _Trace, divergence, regularised_descent_left, slope
+from bdtheory.methods.implicit import (
+    _Trace,
+    divergence,
+    random_masses,
+    regularised_descent_left,
+    slope,
+    small,
+    start_again,
+)
+from bdtheory.methods.online import Round
 from bdtheory.methods.penalty import _Objective
 from bdtheory.methods.run import descent_left
 from bdtheory.weights import auc, gather, spread
@@ -416,6 +428,109 @@ def test_the_best_of_the_path_is_that_of_the_regularised_loss():
     assert fit.val_loss > fit.history["val_loss"].min() * 1.01  # of which the best is another one
 
 
+# Where Implicit starts ----------------------------------------------------------------------------
+
+
+def test_implicit_draws_starts_with_most_mass_on_few_entries():
+    """Dirichlet(1/2) in G = 5: means 1/G, variances (1 - 1/G) / (G (G/2 + 1))."""
+    v = random_masses(5, 20_000, seed=3)
+    assert v.shape == (20_000, 5) and v.min() >= 0
+    np.testing.assert_allclose(v.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(v.mean(axis=0), 0.2, atol=0.007)  # 5 standard errors
+    np.testing.assert_allclose(v.var(axis=0), 0.8 / (5 * 3.5), rtol=0.06)
+    np.testing.assert_array_equal(random_masses(5, 20_000, 3), v)
+    assert np.abs(random_masses(5, 20_000, 4) - v).max() > 0.5
+
+
+def tall(N, p, noise=1.0, classes=0):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((N, p))
+    y = X @ np.ones(p) + noise * rng.standard_normal(N)
+    y = y if not classes else np.arange(N) % classes
+    model = bdt.Logistic(1e-2) if classes else bdt.Ridge(1e-9)
+    return bdt.Problem(model, train=(X, y), val=(X[:20], y[:20]))
+
+
+def test_implicit_starts_again_where_it_is_cheap_or_weights_may_be_inert():
+    def again(problem):
+        w = np.full(problem.N, 1 / problem.N)
+        return start_again(problem, refit(problem, w))
+
+    assert small(tall(1000, 4)) and not small(tall(1001, 4))
+    assert small(tall(1000, 2, classes=2)) and not small(tall(1000, 2, classes=3))
+    assert again(tall(1000, 4)) and not again(tall(1001, 4))  # a small problem
+    assert again(tall(99, 50, 9.0)) and not again(tall(101, 50, 9.0))  # few for the parameters
+    assert not again(tall(100, 50, 9.0))
+    # What the uniform fit leaves, noise^2 of (noise^2 + p): it interpolates below 2%.
+    for share, interpolates in ((0.01, True), (0.019, True), (0.021, False), (0.5, False)):
+        problem = tall(1001, 4, noise=0.0)
+        y = problem.train.y + np.sqrt(share / (1 - share)) * rest(problem)
+        problem = bdt.Problem(problem.model, (problem.train.X, y), (problem.val.X, problem.val.y))
+        assert again(problem) is interpolates
+
+
+def rest(problem):
+    """Noise that no theta fits, of the size of the targets."""
+    X, y = problem.train.X, problem.train.y
+    e = np.random.default_rng(1).standard_normal(len(y))
+    e -= X @ np.linalg.lstsq(X, e)[0]
+    return e * np.linalg.norm(y) / np.linalg.norm(e)
+
+
+def test_implicit_lifts_starts_off_zero_only_where_weights_are_regularised_and_mu_positive():
+    groups = np.repeat([0, 1], [20, 60])
+    v = np.array([1.0, 0.0])
+    for tau, mu in ((0.0, 1e-2), (0.1, 0.0), (0.1, 1e-2), (1.0, 1e-2)):
+        lifted = 1e-3 if tau * mu > 0 else 0.0
+        plain, _ = noisy()
+        problem = bdt.Problem(bdt.Ridge(mu), *raw(plain), groups=groups)
+        found = bdt.Implicit(tau=tau)._inside(problem, v)
+        uniform = np.array([0.25, 0.75])  # by samples: that is where the divergence is from
+        np.testing.assert_allclose(found, (1 - lifted) * v + lifted * uniform, rtol=1e-12)
+    without = SimpleNamespace(model=SimpleNamespace())  # a model that says nothing of a mu
+    assert bdt.Implicit(tau=0.1)._inside(without, v) is v
+
+
+@pytest.mark.parametrize("near_a_trap", [False, True])
+@pytest.mark.parametrize("optimal", [False, True])
+def test_implicit_goes_elsewhere_where_there_may_be_better(near_a_trap, optimal, monkeypatch):
+    elsewhere = []
+    monkeypatch.setattr(implicit, "start_again", lambda problem, uniform: near_a_trap)
+    monkeypatch.setattr(bdt.Implicit, "_optimal", lambda *_: optimal)
+    monkeypatch.setattr(bdt.Implicit, "_descend_from_elsewhere", lambda *_: elsewhere.append(1))
+    bdt.learn_weights(noisy()[0], bdt.Implicit(max_iterations=1))
+    assert len(elsewhere) == (near_a_trap and not optimal)
+
+
+def test_implicit_with_tau_is_stationary_where_a_shift_promises_at_most_tol_of_the_loss():
+    problem, _ = noisy()
+    w = np.random.default_rng(0).dirichlet(np.full(problem.N, 5.0))
+    found = bdt.learn_weights(problem, Given(w))
+    share = regularised_descent_left(problem, found.weights, 0.1) / found.val_loss
+    assert found.val_loss < 0.5 and share > 0.1  # so that a product is no quotient
+    for tol, status in ((1.01, bdt.Status.STATIONARY), (0.99, bdt.Status.MAX_ITERATIONS)):
+        judged = bdt.Implicit(tau=0.1, tol=tol * share)._judged(problem, found)
+        assert judged.status is status
+        np.testing.assert_array_equal(judged.weights, found.weights)
+
+
+def test_implicit_is_done_within_eps_of_the_lower_bound():
+    problem, _ = noisy()
+    lower, infimum = lower_bound(problem)
+    for factor in (1.0, 100.0):
+        scaled = bdt.Problem(
+            problem.model,
+            (problem.train.X, factor * problem.train.y),
+            (problem.val.X, factor * problem.val.y + 3.0 * (factor > 1)),
+        )
+        lower, infimum = lower_bound(scaled)
+        room = 0.01 * max(1.0, infimum)
+        method = bdt.Implicit(eps=0.01)
+        assert (infimum > 1.0) is (factor > 1)
+        assert method._optimal(scaled, lower + 0.99 * room)
+        assert not method._optimal(scaled, lower + 1.01 * room)
+
+
 def test_more_tau_spreads_weights_at_the_price_of_validation_loss():
     problem, _ = noisy()
     fits = [bdt.learn_weights(problem, bdt.Implicit(tau=tau)) for tau in (0.01, 0.1, 1.0)]
@@ -560,6 +675,216 @@ def test_bad_arguments_are_refused_in_one_sentence(case):
         BAD_ARGUMENTS[case]()
     message = str(error.value)
     assert "needed" in message and "try" in message and "\n" not in message
+
+
+POSITIVE = [
+    *((bdt.Implicit, name) for name in ("tol", "eps")),
+    *((bdt.Penalty, name) for name in ("gamma", "tol", "eps")),
+    *((bdt.BMO, name) for name in ("gamma", "cold", "tol", "eps", "tau", "clip")),
+    (bdt.Uniform, "eps"),
+]
+
+
+@pytest.mark.parametrize("method, name", POSITIVE)
+def test_arguments_of_any_positive_size_and_no_other(method, name):
+    for value in (1e-300, 0.5, 2.0):
+        assert getattr(method(**{name: value}), name) == value
+    for value in (0.0, -0.5, -2.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"{name} is {value}; needed a finite number > 0; try"):
+            method(**{name: value})
+
+
+def test_arguments_at_the_ends_of_their_ranges():
+    assert bdt.Implicit(tau=0.0, restarts=0, max_iterations=1).restarts == 0
+    assert bdt.DirectMixing(ratio=0.0).ratio == 0.0 and bdt.DirectMixing(0.5).ratio == 0.5
+    assert bdt.Penalty(max_iterations=1).max_iterations == bdt.BMO(steps=1).steps == 1
+    assert bdt.BMO(hot=0.11).hot == 0.11 and bdt.BMO(clip=None).clip is None
+    assert bdt.BMO(hot=2.0, cold=1.9).cold == 1.9
+    for hot, cold in (
+        (0.1, None),
+        (1.9, 1.9),
+    ):  # hot > cold, whose default of a trained model is .1
+        with pytest.raises(ValueError, match=f"hot is {hot}; needed a finite number > {hot}"):
+            bdt.BMO(hot=hot, cold=cold)
+
+
+def test_default_arguments_are_part_of_what_a_name_says():
+    """A file of results says "BMO()": with another default that would be another method."""
+    said = {
+        bdt.Implicit: "max_iterations=100, restarts=4, tol=0.001, eps=1e-06, tau=0.0",
+        bdt.Penalty: "gamma=None, value_function=None, max_iterations=50, tol=0.001, eps=1e-06",
+        bdt.BMO: "gamma=1.0, steps=60, hot=10.0, cold=None, tol=0.001, eps=1e-06, tau=1.0, "
+        "clip=10.0, grouped=False",
+        bdt.Uniform: "eps=1e-06",
+    }
+    for method, arguments in said.items():
+        assert repr(method()) == f"{method.__name__}({arguments})"
+
+
+def test_methods_of_equal_arguments_are_equal_and_keep_them():
+    for method in (*LEARNERS, *BASELINES):
+        assert {method: 1}[replace(method)] == 1
+        with pytest.raises(FrozenInstanceError, match="cannot assign to field 'eps'"):
+            method.eps = 0.5
+    assert bdt.BMO(steps=3) != bdt.BMO(steps=4) and bdt.Uniform() != bdt.ValidationOnly()
+
+
+@pytest.mark.parametrize("refine", [False, True])
+def test_arguments_reach_what_trains_a_model(refine):
+    """The selectors of the single loop, from `learn_weights` and from `refine`."""
+    model = SimpleNamespace(training=SimpleNamespace(selector_rate=0.3))
+    task = SimpleNamespace(N=4, groups=None, group_names=None, model=model)
+    base, log_pi = np.array([0.1, 0.2, 0.3, 0.4]), np.array([np.nan, np.nan, -1.0, -2.0])
+    given_ = Round(base, np.array([0, 1, 0, 1]), log_pi)
+
+    def selector(method):
+        return method.online(task, given_, "question") if refine else method.selector(task)
+
+    for method, shares in [
+        (bdt.Penalty(), (0.5, 0.5)),
+        (bdt.Penalty(gamma=3.0), (0.25, 0.75)),
+        (bdt.BMO(), (0.5, 0.5)),
+        (bdt.BMO(gamma=3.0), (0.25, 0.75)),
+        (bdt.DirectMixing(3.0), (0.25, 0.75)),
+        (bdt.ValidationOnly(), (1.0, 0.0)),
+        (bdt.Uniform(), (0.0, 1.0)),
+    ]:
+        made = selector(method)
+        assert made.shares(1.0) == pytest.approx(shares)
+        np.testing.assert_allclose(made.weights, base if refine else 0.25, rtol=1e-12)
+    for value_function, kept in ((None, False), (False, False), (True, True)):
+        made = selector(bdt.Penalty(value_function=value_function))
+        assert made.value_function is kept and not made.follows
+    losses = np.array([1.0, 2.0, 3.0, 5.0])
+    made = selector(bdt.Penalty(gamma=2.0))  # a step of mirror descent, rate .3 times gamma
+    made.update(1.0, np.arange(4), losses)
+    v = np.exp(-0.6 * losses) if not refine else base * np.exp(-0.6 * np.array([2, 3.5, 2, 3.5]))
+    np.testing.assert_allclose(made.weights, v / v.sum(), rtol=1e-12)
+    if refine:
+        return
+    for arguments, taus in (({}, (10.0, 0.1)), ({"hot": 4.0, "cold": 2.0}, (4.0, 2.0))):
+        made = bdt.BMO(**arguments).selector(task)
+        for progress, tau in zip((0.0, 1.0), taus, strict=True):
+            made.update(progress, np.arange(4), losses)
+            e = np.exp(-losses / (tau * losses.mean()))
+            np.testing.assert_allclose(made.weights, e / e.sum(), rtol=1e-12)
+
+
+def test_direct_mixing_says_whose_weights_these_are():
+    problem, _ = noisy()
+    for method, said in (
+        (bdt.DirectMixing(0.5), "its weights select nothing"),
+        (Given(np.ones(problem.N), ratio=0.5), "at weights that were given"),
+    ):
+        fit = bdt.learn_weights(problem, method)
+        assert fit.message == f"theta minimises the mixed loss; {said}"
+
+
+# The path of BMO, and the schedule of Penalty ----------------------------------------------------
+
+
+def path(method, problem):
+    """(weights at every step, the selection)."""
+    seen = []
+    fit = bdt.learn_weights(problem, method, callback=lambda k, w: seen.append(np.asarray(w)))
+    return seen, fit
+
+
+@pytest.mark.parametrize("classes", [0, 2])
+def test_bmo_alternates_the_two_exact_minimisations_at_the_stated_temperatures(classes):
+    train, val = arrays(5, 12, 4, 6, classes)
+    model = bdt.Logistic(0.1) if classes else bdt.Ridge(0.1)
+    problem = bdt.Problem(model, train=train, val=val)
+    seen, fit = path(bdt.BMO(gamma=2.0, steps=3, hot=4.0, cold=1.0), problem)
+
+    def fitted(w):
+        return fit_jointly(problem, w, 2.0, None).theta
+
+    w = np.full(12, 1 / 12)
+    theta = fitted(w)
+    mean = np.mean(model.losses(theta, problem.train))
+    for k, tau in enumerate((None, 4.0, 2.0, 1.0)):
+        if tau is not None:
+            w = np.exp(-model.losses(theta, problem.train) / (tau * mean))
+            w, theta = w / w.sum(), fitted(w / w.sum())
+        np.testing.assert_allclose(seen[k], w, rtol=1e-6)
+    assert len(seen) == 4 and np.ptp(w) > 0.05
+    best = int(np.argmin(fit.history["val_loss"]))
+    np.testing.assert_allclose(fit.weights, seen[best], rtol=1e-9)
+
+
+def test_bmo_ends_when_one_sample_is_left_and_not_before():
+    X = np.ones((3, 1))
+    for y, left, early in (([0.0, 0.0, 3.0], 2.0, False), ([0.0, 0.1, 3.0], 1.0, True)):
+        problem = bdt.Problem(bdt.Ridge(1e-2), train=(X, y), val=(X[:1], [0.0]))
+        seen, _ = path(bdt.BMO(), problem)
+        assert (len(seen) < 61) is early
+        sizes = [1 / np.sum(w**2) for w in seen]
+        assert sizes[-1] == pytest.approx(left, abs=1e-3) and sizes[0] == pytest.approx(3.0)
+        if early:
+            assert sizes[-1] < 1.001 <= sizes[-2]
+
+
+def test_bmo_has_nothing_to_anneal_where_all_losses_are_zero():
+    X = np.eye(3)
+    problem = bdt.Problem(bdt.Ridge(0.1), train=(X, np.zeros(3)), val=(X, np.zeros(3)))
+    seen, fit = path(bdt.BMO(), problem)
+    assert len(seen) == 1 and fit.val_loss == 0.0
+    np.testing.assert_allclose(fit.weights, 1 / 3, rtol=1e-12)
+
+
+@pytest.mark.parametrize("value_function", [None, False, True])
+@pytest.mark.parametrize(
+    "gamma, steps",
+    [(None, [1, 10, 100, 1e3]), (0.5, [0.5]), (10.0, [1, 10]), (10.5, [1, 10, 10.5])],
+)
+def test_penalty_grows_tenfold_to_gamma(gamma, steps, value_function, monkeypatch):
+    made = []
+
+    class Noted(_Objective):
+        def __init__(self, problem, gamma, value_function):
+            super().__init__(problem, gamma, value_function)
+            made.append((gamma, value_function))
+
+    monkeypatch.setattr(penalty, "_Objective", Noted)
+    method = bdt.Penalty(gamma=gamma, value_function=value_function, max_iterations=1)
+    bdt.learn_weights(noisy()[0], method)
+    assert made == [(pytest.approx(step), value_function is not False) for step in steps]
+
+
+@pytest.mark.parametrize("model", [bdt.Ridge(0.3), bdt.Ridge(0.3, fit_intercept=True)], ids=repr)
+def test_penalty_value_is_that_of_its_definition(model):
+    """L_val + gamma (F_w - v(w)) with both ridge terms, an intercept without; and without v(w)."""
+    train, val = arrays(5, 12, 4, 6)
+    train = (train[0], train[1] + 3.0)
+    problem = bdt.Problem(model, train=train, val=val)
+    w, gamma = np.random.default_rng(0).dirichlet(np.ones(12)), 5.0
+    theta, phi = fit_jointly(problem, w, gamma, None).theta, refit(problem, w).theta
+
+    def lower(t):
+        return w @ model.losses(t, problem.train) + 0.15 * np.sum(t[:4] ** 2)
+
+    base = np.mean(model.losses(theta, problem.val))
+    for kept in (False, True):
+        value = _Objective(problem, gamma, kept)(w)[0]
+        expected = base + gamma * (lower(theta) - (lower(phi) if kept else 0.0))
+        assert value == pytest.approx(expected, rel=1e-9)
+    assert abs(theta[-1]) > 0.1 and lower(theta) > lower(phi) > 0.1
+
+
+@pytest.mark.parametrize("mu", [None, 0.3])
+def test_penalty_adds_the_ridge_that_a_model_of_the_user_has(mu):
+    """All rows of theta where nothing is said of an intercept; none without a mu."""
+    problem, _ = noisy()
+    model = GradientsOnly()
+    if mu is not None:
+        model.mu = mu
+    bare = bdt.Problem(model, *raw(problem))
+    w = np.full(problem.N, 1 / problem.N)
+    theta = fit_jointly(bare, w, 2.0, None).theta
+    value = _Objective(bare, 2.0, False)(w)[0]
+    lower = w @ bare.model.losses(theta, bare.train) + 0.5 * (mu or 0.0) * theta @ theta
+    assert value == pytest.approx(mean_loss(bare, theta, bare.val) + 2.0 * lower, rel=1e-12)
 
 
 def test_a_lower_level_without_minimiser_is_diverged_not_success():

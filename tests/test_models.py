@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from strategies import arrays, examples, weighted_problems
 
 import bdtheory as bdt
 from bdtheory import linalg
-from bdtheory.hypergradient import refit, value_and_gradient
+from bdtheory.hypergradient import fit_weighted, mean_loss, refit, value_and_gradient
 from bdtheory.linalg import (
     conjugate_gradients,
     inverse_spd,
@@ -96,6 +96,119 @@ def test_ridge_dual_equals_primal_and_takes_zero_weights():
         X, y = train
         expected = np.linalg.solve(X.T @ (w[:, None] * X) + mu * np.eye(9), X.T @ (w * y))
         np.testing.assert_allclose(refit(problem, w).theta, expected, rtol=1e-6, atol=1e-9)
+
+
+class Off(bdt.Ridge):
+    """A ridge whose gradient is off by `error`: what is then said of theta must allow for it."""
+
+    error: np.ndarray
+
+    def weighted_gradient(self, theta, w, data):
+        return super().weighted_gradient(theta, w, data) + self.error
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+def test_gap_and_distance_of_the_dual_allow_for_a_gradient_that_is_not_zero(intercept):
+    """||H^-1 e|| <= distance for a gradient e, and as much where the bound is tight."""
+    (X, y), val = arrays(0, 5, 9, 3)
+    X, w, mu = X + 1.0, np.array([0.5, 0.1, 0.2, 0.1, 0.6]), 0.3
+    model = Off(mu, intercept)
+    problem = bdt.Problem(model, train=(X, y), val=val)
+    X = problem.train.X
+    ridge = mu * (np.arange(X.shape[1]) < 9)
+    H, x_bar = X.T @ (w[:, None] * X) + np.diag(ridge), w @ X[:, :9] / w.sum()
+    rng = np.random.default_rng(0)
+    free = np.linalg.svd(X[:, :9])[2][-1]  # no row has a part along it
+    errors = [*rng.standard_normal((20, X.shape[1])), np.r_[free, [0.0] * intercept]]
+    if intercept:
+        errors.append(2.0 * np.r_[x_bar, 1.0])  # H times the last unit vector, times 2 / sum w
+    for k, error in enumerate(errors):
+        object.__setattr__(model, "error", error)
+        fit = refit(problem, w)
+        true = np.linalg.norm(np.linalg.solve(H, error))
+        assert true <= fit.distance * (1 + 1e-9)
+        assert fit.gap >= 0.5 * error @ np.linalg.solve(H, error) * (1 - 1e-9)
+        assert fit.gap == pytest.approx(0.5 * np.linalg.norm(error) * fit.distance, rel=1e-6)
+        if k == 20:
+            slack = 1 + np.linalg.norm(x_bar) if intercept else 1.0
+            assert fit.distance == pytest.approx(slack / mu, rel=1e-9)
+        if k == 21:
+            assert fit.distance == pytest.approx(2.0 / w.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize("mu, intercept", [(1e-2, False), (1e-2, True), (0.0, False)])
+def test_gap_and_distance_of_ridge_in_single_precision_are_the_true_ones(mu, intercept):
+    """Within a factor of two of what the same numbers in float64 say, on average over 20 draws."""
+    shares = []
+    for seed in range(20):
+        train, val = arrays(seed, 30, 5, 6)
+        w = np.random.default_rng(seed).dirichlet(np.ones(30)).astype("f4")
+        sets = [[a.astype("f4") * np.float32(10.0) for a in pair] for pair in (train, val)]
+        model = bdt.Ridge(mu, intercept)
+        exact = bdt.Problem(model, *([a.astype("f8") for a in pair] for pair in sets))
+        fit = refit(bdt.Problem(model, *sets), w)
+        best = refit(exact, w.astype("f8")).theta
+        off = fit.theta.astype("f8") - best
+        X, ridge = exact.train.X, mu * (np.arange(len(best)) < 5)
+        gap = 0.5 * off @ (X.T @ (w.astype("f8")[:, None] * X) + np.diag(ridge)) @ off
+        shares.append([fit.distance / np.linalg.norm(off), fit.gap / gap])
+    assert np.abs(np.mean(np.log2(shares), axis=0)).max() < 1.0
+
+
+@pytest.mark.parametrize(
+    "N, p, mu, intercept",
+    [(5, 9, 0.3, False), (5, 9, 0.3, True), (8, 3, 0.3, True), (8, 3, 0.0, False)],
+)
+def test_ridge_derivatives_at_weights_of_any_sum(N, p, mu, intercept):
+    """Against central differences of L_val(theta(w)); at mu = 0 the rows contradict each other."""
+    train, val = arrays(0, N, p, 6)
+    train[1][0] = 0.0
+    problem = bdt.Problem(bdt.Ridge(mu, intercept), train=train, val=val)
+    w = 2.3 * np.random.default_rng(1).dirichlet(np.ones(N))
+
+    def value(w):
+        return mean_loss(problem, refit(problem, w).theta, problem.val)
+
+    grad = value_and_gradient(problem, refit(problem, w))[1]
+    slopes = [(value(w + h) - value(w - h)) / 2e-5 for h in 1e-5 * np.eye(N)]
+    np.testing.assert_allclose(grad, slopes, rtol=1e-5, atol=1e-8)
+    assert np.abs(grad).min() > 1e-4
+
+
+@pytest.mark.parametrize("sizes, scaled", [((1, 1e3), False), ((10, 2e6), False), ((1, 1e7), True)])
+def test_columns_of_very_different_size_are_scaled_at_mu_zero(sizes, scaled):
+    """The tie that x.theta = y leaves open goes to the least norm, there in the columns' units,
+
+    to a power of two: each column then has about half of y, and not all by the larger one.
+    """
+    X, y, sizes = np.array([sizes]), np.array([2.0]), np.array(sizes)
+    fit = refit(bdt.Problem(bdt.Ridge(0.0), train=(X, y), val=(X, y)), np.ones(1))
+    share = fit.theta * sizes / 2.0
+    expected = np.full(2, 0.5) if scaled else sizes**2 / (sizes @ sizes)
+    np.testing.assert_allclose(share, expected, rtol=0.5 if scaled else 1e-9)
+    assert share.sum() == pytest.approx(1.0, rel=1e-12)
+    assert fit.distance <= 1e-9
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+def test_slopes_make_the_gradient_of_a_loss_from_its_features(classes):
+    train, val = arrays(0, 7, 3, 6, classes)
+    model = bdt.Logistic(0.1) if classes else bdt.Ridge(0.1)
+    problem = bdt.Problem(model, train=train, val=val)
+    theta = np.random.default_rng(0).standard_normal((3, 3) if classes == 3 else 3)
+    slopes = model.slopes(theta, problem.train)
+    for i, e in enumerate(np.eye(7)):
+        expected = model.weighted_gradient(theta, e, problem.train)
+        grad = np.multiply.outer(problem.train.X[i], slopes[i])
+        np.testing.assert_allclose(grad, expected, rtol=1e-10, atol=1e-14)
+
+
+def test_models_of_equal_arguments_are_equal_and_keep_them():
+    for model in (bdt.Ridge(0.5, True), bdt.Logistic(0.5, True)):
+        assert {model: 1}[replace(model)] == 1 and replace(model, mu=0.25) != model
+        with pytest.raises(FrozenInstanceError, match="cannot assign to field 'mu'"):
+            model.mu = 0.25  # pyright: ignore[reportAttributeAccessIssue]
+        assert type(model)(0.5).fit_intercept is False and repr(model).count("0.5") == 1
 
 
 def test_one_sample_alone_is_fitted_to_the_stated_fraction():
@@ -202,6 +315,59 @@ def test_slopes_are_exact_in_both_tails():
     np.testing.assert_allclose(three.slopes.sum(axis=0), 0, atol=1e-16)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_blocks_of_rows_give_what_all_rows_at_once_give(classes, monkeypatch):
+    train, val = arrays(2, 61, 3, 5, classes)
+    problem = bdt.Problem(bdt.Logistic(0.05), train=train, val=val)
+    w = np.random.default_rng(3).dirichlet(np.ones(61))
+    theta = np.random.default_rng(4).standard_normal(refit(problem, w).theta.shape)
+
+    def everything():
+        fit, model = refit(problem, w), problem.model
+        assert fit.vjp is not None
+        losses = model.losses(theta, problem.train)
+        return losses, model.weighted_gradient(theta, w, problem.train), fit.theta, fit.vjp(theta)
+
+    whole = everything()
+    monkeypatch.setattr(linalg, "ENTRIES", 30)
+    assert len(linalg.row_blocks(problem.train.X)) > 3
+    for a, b in zip(everything(), whole, strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_fits_are_exact_by_default_also_from_a_start_nearby(classes):
+    train, val = arrays(2, 60, 3, 5, classes)
+    problem = bdt.Problem(bdt.Logistic(0.05), train=train, val=val)
+    w, rng = np.full(60, 1 / 60), np.random.default_rng(0)
+    near = refit(problem, w * (1 + 1e-3 * rng.standard_normal(60)))
+    for fit in (fit_weighted(problem, w, problem.train, near), refit(problem, w, near)):
+        assert np.linalg.norm(lower_level_gradient(problem, w, fit.theta)) <= 1e-13
+    loose = refit(problem, w, near, rtol=1.0).theta
+    assert np.linalg.norm(lower_level_gradient(problem, w, loose)) > 1e-9
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_gap_and_distance_of_a_logistic_fit_that_stops_early(classes):
+    """||grad|| / mu and ||grad||^2 / (2 mu), which bound the true ones; without mu nothing does."""
+    train, val = arrays(2, 60, 3, 5, classes)
+    mu, w = 0.05, np.random.default_rng(3).dirichlet(np.ones(60))
+    problem = bdt.Problem(bdt.Logistic(mu), train=train, val=val)
+    start, exact = refit(problem, np.full(60, 1 / 60)), refit(problem, w)
+    fit = refit(problem, w, start, rtol=0.3)
+    size = np.linalg.norm(lower_level_gradient(problem, w, fit.theta))
+    assert size > 1e-6 and fit.distance == pytest.approx(size / mu, rel=1e-6)
+    assert fit.gap == pytest.approx(0.5 * size**2 / mu, rel=1e-6)
+    off = np.linalg.norm(fit.theta - exact.theta)
+    assert exact.distance < 1e-9 < 0.01 * fit.distance < off <= fit.distance
+    X, y = np.ones((4, 1)), np.array([0, 1, 0, 1])
+    free = bdt.Problem(bdt.Logistic(0.0), train=(X, y), val=(X, y))
+    fit = refit(free, np.full(4, 0.25))  # theta = 0, without any error
+    assert fit.converged and fit.theta[0] == 0.0
+    assert fit.gap == fit.distance == np.inf
+
+
 def test_separable_data_without_ridge_say_so_and_do_not_hang():
     X, y = np.array([[1.0], [2.0], [-1.0]]), np.array([1, 1, 0])
     problem = bdt.Problem(bdt.Logistic(0.0), train=(X, y), val=(X, y))
@@ -287,6 +453,22 @@ def test_a_factor_is_kept_while_it_is_good_and_renewed_once_its_debt_equals_its_
     fit.factor.debt = 4.0
     fit = refit(problem, rng.dirichlet(np.ones(60)), fit)
     assert fit.factor.solve is not first and fit.factor.debt < 4.0
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 5)])
+def test_products_with_the_hessian_are_differences_of_gradients(shape):
+    """Also along equal shifts of an unpenalised row, where only the convention has curvature."""
+    problem = logistic_problem(max(2, len(shape) * 3 - 3))
+    lower = newton.LowerLevel(np.full(60, 1 / 60), problem.train, np.array([0.1] * 4 + [0.0]))
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(shape)
+    P = lower.at(theta).P
+    H = lower.hessian(P, np.float64)
+    for D in (rng.standard_normal(shape), np.ones(shape)):
+        ends = [lower.at(theta + h * D).grad for h in (1e-5, -1e-5)]
+        HD = lower.product(P, D)
+        np.testing.assert_allclose(HD, (ends[0] - ends[1]) / 2e-5, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(H @ D.reshape(-1), HD.reshape(-1), rtol=1e-10, atol=1e-12)
 
 
 def test_a_mediocre_factor_runs_up_debt_over_many_solves():

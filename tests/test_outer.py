@@ -16,7 +16,7 @@ from bdtheory.linalg import weighted_least_squares
 from bdtheory.methods import outer
 from bdtheory.methods.certify import lower_bound
 from bdtheory.methods.outer import logits, minimise_weights, simplex, squares
-from bdtheory.methods.run import Trace
+from bdtheory.methods.run import Stopped, Trace
 
 
 @given(st.integers(0, 10**6), st.sampled_from([logits, squares, simplex]))
@@ -85,6 +85,7 @@ def test_the_minimiser_sees_a_value_and_its_own_derivative(coordinates, groups, 
     system = coordinates(np.random.default_rng(0).dirichlet(np.ones(G)))
     fun, options = seen_by_the_minimiser(problem, objective, system, monkeypatch)
     z = system.start + 0.05
+    fun(system.start + 0.5)  # the unit of all values is the first, and not the last
     grad = fun(z)[1]
     for k in range(4):
         h = 1e-5 * np.eye(G)[k]
@@ -103,6 +104,68 @@ def test_fewer_pairs_are_kept_of_many_weights(monkeypatch):
         options = seen_by_the_minimiser(problem, None, system, monkeypatch)[1]
         kept.append(options["maxcor"])
     assert kept == [outer.MEMORY, outer.LITTLE] == [20, 5]
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e6])
+@pytest.mark.parametrize("coordinates", [logits, squares, simplex])
+def test_the_minimum_of_a_known_objective_in_any_unit(coordinates, unit):
+    """c (a.w + |w|^2 / 2) on the simplex: w is the projection of -a, which has one zero."""
+    train, val = arrays(3, 4, 2, 3)
+    problem = bdt.Problem(bdt.Ridge(1e-2), train=train, val=val)
+    a, expected = np.array([0.0, 0.2, 0.5, 3.0]), np.array([17.0, 11.0, 2.0, 0.0]) / 30
+
+    def objective(w):
+        value = unit * (a @ w + 0.5 * w @ w)
+        return value, unit * (a + w), value
+
+    trace = Trace(None)
+    start = coordinates(np.array([0.1, 0.2, 0.3, 0.4]))
+    v = minimise_weights(problem, objective, start, trace, max_iterations=200)
+    np.testing.assert_allclose(v, expected, atol=2e-4)
+    assert v[3] == 0.0 or coordinates is not simplex
+    assert trace.best[0] == pytest.approx(unit * (a @ expected + 0.5 * expected @ expected))
+    assert len(trace.val_loss) > 3 and (np.diff(trace.val_loss) <= 0).all()
+
+
+def test_an_objective_of_zero_is_divided_by_nothing():
+    train, val = arrays(3, 4, 2, 3)
+    problem = bdt.Problem(bdt.Ridge(1e-2), train=train, val=val)
+    start, v = squares(np.full(4, 0.25)), np.full(4, 0.25)
+    found = minimise_weights(
+        problem, lambda w: (0.0, np.zeros(4), 0.0), start, Trace(None), max_iterations=5
+    )
+    np.testing.assert_allclose(found, v, rtol=1e-12)
+
+
+def test_iterations_and_evaluations_are_limited():
+    """A callback that asks to stop ends the run; else the number of steps is what was asked for."""
+    train, val = arrays(3, 20, 3, 9, 2)
+    problem = bdt.Problem(bdt.Logistic(1e-2), train=train, val=val)
+
+    def objective(w):
+        value, grad = value_and_gradient(problem, refit(problem, w))
+        return float(value), grad, float(value)
+
+    for most in (1, 4):
+        trace = Trace(None)
+        start = squares(np.full(20, 0.05))
+        minimise_weights(problem, objective, start, trace, max_iterations=most)
+        assert len(trace.val_loss) == most
+    trace = Trace(lambda k, w: k == 1)
+    start = squares(np.full(20, 0.05))
+    with pytest.raises(Stopped):
+        minimise_weights(problem, objective, start, trace, max_iterations=9)
+    assert len(trace.val_loss) == 2
+
+
+def test_the_simplex_pulls_back_from_close_to_its_corner():
+    """dv/ds = (1 - v) / sum(s), also where sum(s) is small; and there is a number at s = 0."""
+    system, g = simplex(np.array([0.25, 0.75])), np.array([1.0, 3.0])
+    for size in (1e-6, 4.0):
+        s = size * np.array([0.25, 0.75])
+        expected = (g - (0.25 + 2.25)) / size
+        np.testing.assert_allclose(system.pull_back(s, s / size, g), expected, rtol=1e-12)
+    assert np.isfinite(system.pull_back(np.zeros(2), np.full(2, 0.5), g)).all()
 
 
 @pytest.mark.parametrize("value, slope", [(np.nan, 0.0), (np.inf, 0.0), (1.0, np.nan)])

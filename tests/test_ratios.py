@@ -137,3 +137,23 @@ def test_bad_input_is_refused(arguments, options, message):
 def test_a_bad_f_is_refused(f, message):
     with pytest.raises(ValueError, match=message):
         reweighted_mean(f, np.zeros(2), np.zeros(2))
+
+
+def test_a_mean_of_few_by_hand():
+    log_pi = np.log([0.5, 0.5, 0.2])
+    found = reweighted_mean(f=np.array([1.0, 3.0, 5.0]), log_pi=log_pi, log_pi_old=np.zeros(3))
+    terms = np.array([0.5, 1.5, 1.0])
+    assert found.value == pytest.approx(1.0, rel=1e-12)
+    assert found.standard_error == pytest.approx(np.std(terms, ddof=1) / np.sqrt(3), rel=1e-12)
+    two = reweighted_mean(np.array([1.0, 3.0]), log_pi[:2], np.zeros(2))
+    assert (two.value, two.standard_error) == pytest.approx((1.0, 0.5), rel=1e-12)
+    one = reweighted_mean(np.array([[1.0, 3.0]]), log_pi[:1], np.zeros(1))
+    np.testing.assert_allclose(one.value, [0.5, 1.5], rtol=1e-12)
+    assert one.standard_error.shape == (2,) and np.isnan(one.standard_error).all()
+
+
+def test_arguments_by_name_and_the_first_bad_row():
+    found = importance_weights(log_pi=[0.0, 0.0], log_pi_old=[0.0, -np.log(2.0)], tau=1.0)
+    np.testing.assert_allclose(found.weights, [1.0, 2.0], rtol=1e-12)
+    with pytest.raises(ValueError, match="log_pi has nan at row 1; needed"):
+        importance_weights([0.0, math.nan, math.nan], [0.0, 0.0, 0.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,6 +15,7 @@ import bdtheory as bdt
 from bdtheory import refining
 from bdtheory.adaptation import adaptation, refining_round
 from bdtheory.methods.online import Ratio, Round
+from bdtheory.methods.parallel import Processes
 from bdtheory.methods.selectors import Mirror
 from bdtheory.models import LinearGaussian
 from bdtheory.models.samples import Samples
@@ -275,6 +276,55 @@ def test_ratios_that_overflow_are_taken_in_logarithms():
     free = Ratio(GIVEN, 1.0, tau=1.0, clip=None, grouped=False)
     with pytest.raises(ValueError, match=r"log ratio over tau is 10000; needed .*; try .*clip"):
         free.update(0.0, np.arange(6), losses)
+
+
+def test_two_levels_add_their_logits():
+    """Two steps: the second estimate of F_w is at the weights that both levels have moved."""
+    codes, rate = GIVEN.codes("both"), 0.1
+    mirror = Mirror(
+        SimpleNamespace(groups=None, N=6), 1.0, rate, False, base=GIVEN.base, codes=codes
+    )
+    question, own, centre = np.zeros(4), np.zeros(6), None
+    for rows, losses in ((np.arange(6), [1.0, 2, 3, 5, 8, 13]), (np.array([2, 4]), [2.0, 7])):
+        w = (GIVEN.base * np.exp(question[GIVEN.questions] + own))[rows]
+        F = w @ losses / w.sum()
+        centre = F if centre is None else 0.9 * centre + 0.1 * F
+        excess, of = np.array(losses) - centre, GIVEN.questions[rows]
+        own[rows] -= rate * excess
+        for q in set(of):
+            question[q] -= rate * excess[of == q].mean()
+        mirror.update(1.0, rows, np.array(losses))
+    w = GIVEN.base * np.exp(question[GIVEN.questions] + own)
+    np.testing.assert_allclose(mirror.weights, w / w.sum(), rtol=1e-12)
+
+
+def test_a_round_and_its_ratios_are_read_only_and_of_one_process():
+    assert GIVEN == GIVEN != replace(GIVEN)  # by identity: arrays are not compared
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'base'"):
+        GIVEN.base = np.ones(6)  # pyright: ignore[reportAttributeAccessIssue]
+    ratio = Ratio(given=GIVEN, gamma=1.0, tau=1.0, clip=None, grouped=True)
+    assert ratio.follows and not ratio.value_function  # no second copy is trained
+    assert ratio.count == 4 and ratio.at(np.array([4, 0])).tolist() == [0.2, 0.3]
+    with pytest.raises(ValueError, match="a round of refine in 3 processes; needed one; try"):
+        ratio.divide(Processes(1, 3))
+
+
+def test_ratios_up_to_the_largest_number():
+    """log rho = log of the largest float is no overflow; a little more is."""
+    top = math.log(np.finfo(np.float64).max)
+    given = Round(np.array([1.0]), np.array([0]), np.array([0.0]))
+    free = Ratio(given, 1.0, tau=1.0, clip=None, grouped=False)
+    free.update(0.0, np.array([0]), np.array([-top]))
+    assert free.weights[0] == pytest.approx(np.finfo(np.float64).max, rel=1e-10)
+    with pytest.raises(ValueError, match="log ratio over tau is"):
+        free.update(0.0, np.array([0]), np.array([-top * (1 + 1e-12)]))
+
+
+def test_a_single_response_of_a_question_has_factor_1_where_grouped():
+    given = Round(np.array([0.25, 0.75]), np.array([1, 3]), np.array([-1.0, -2.0]))
+    ratio = Ratio(given, 1.0, tau=1.0, clip=None, grouped=True)
+    ratio.update(0.0, np.arange(2), np.array([5.0, 0.1]))
+    np.testing.assert_allclose(ratio.weights, given.base, rtol=1e-12)
 
 
 def test_levels_are_logits_that_pairs_share():

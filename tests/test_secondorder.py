@@ -130,6 +130,45 @@ def test_least_on_simplex_meets_the_first_order_conditions(seed, G, size):
     assert other is not None and np.abs(other - x).max() < 1e-7
 
 
+def test_the_unit_of_the_loss_does_not_move_the_minimum():
+    rng = np.random.default_rng(0)
+    root, g, v = rng.standard_normal((5, 7)), rng.standard_normal(5), rng.dirichlet(np.ones(5))
+    x = least_on_simplex(root @ root.T, g, v)
+    assert x is not None and 0 < x.max() < 0.9 and np.sum(x > 0) > 1
+    for unit in (1e-100, 1e-24, 1e-12, 1e12, 1e24, 1e100):
+        other = least_on_simplex(unit * root @ root.T, unit * g, v)
+        assert other is not None
+        np.testing.assert_allclose(other, x, atol=1e-9)
+
+
+def test_the_model_is_damped_and_ignores_what_has_no_curvature():
+    B = np.array([[3.0, 1.0], [1.0, 1.0]])
+    damped = secant(B, [])
+    np.testing.assert_allclose(damped - B, secondorder.DAMPING * 2.0 * np.eye(2), rtol=1e-6)
+    v, w, g = np.array([0.5, 0.5]), np.array([0.4, 0.6]), np.array([1.0, 2.0])
+    for seen in ([(v, g), (v, g)], [(v, g), (w, g)], [(v, g), (v, 2 * g)]):
+        np.testing.assert_array_equal(secant(B, seen), damped)
+    convex = [(v, g), (w, g + w - v)]
+    np.testing.assert_array_equal(secant(np.zeros((2, 2)), convex), np.zeros((2, 2)))
+    assert np.abs(secant(B, convex) - damped).max() > 0.1
+
+
+def test_the_model_learns_from_the_points_seen_last(monkeypatch):
+    seen = []
+    monkeypatch.setattr(secondorder, "MEMORY", 3)
+    monkeypatch.setattr(secondorder, "secant", lambda B, points: seen.append(points) or B)
+    trace = Trace(None)
+    problem = sources()
+    w = uniform_weights(problem)
+    visited = [masses(problem, w)]
+    trace.record = lambda w, value: visited.append(masses(problem, w))
+    minimise_masses(problem, w, refit(problem, w), trace, max_iterations=5)
+    assert [len(points) for points in seen] == [1, 2, 3, 3, 3]
+    for k, points in enumerate(seen):
+        expected = visited[1:][: k + 1][-3:]
+        np.testing.assert_allclose([v for v, _ in points], expected, atol=1e-15)
+
+
 def test_a_model_without_a_minimum_gives_none():
     v = np.full(3, 1 / 3)
     assert least_on_simplex(np.diag([1.0, -1.0, 1.0]), np.arange(3.0), v) is None
@@ -217,6 +256,29 @@ def test_a_step_that_ascends_is_not_taken_and_lbfgs_goes_on(monkeypatch):
     fit = bdt.learn_weights(problem, bdt.Implicit())
     assert len(asked) == 3  # once above, once from each of the two starts
     assert fit.val_loss == pytest.approx(good.val_loss, rel=1e-6)
+
+
+def test_a_step_that_ascends_by_little_is_not_taken(monkeypatch):
+    """On the way to a vertex that fits badly L_val falls, and rises again; just behind its value
+    at the start the rise is far less than the gradient promised of a descent."""
+    problem = sources(N=200)
+    v, vertex = np.full(10, 0.1), promising(problem)
+
+    def value(t):
+        theta = refit(problem, as_weights(problem, v + t * (vertex - v))).theta
+        return mean_loss(problem, theta, problem.val)
+
+    low, high = 0.01, 1.0
+    assert value(low) < value(0.0) < value(high)
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if value(middle) < value(0.0) else (low, middle)
+    monkeypatch.setattr(secondorder, "SHARES", (1.0,))
+    for t, taken in ((0.99 * low, True), (1.01 * high, False)):
+        end = v + t * (vertex - v)
+        monkeypatch.setattr(secondorder, "least_on_simplex", lambda B, g, v, end=end: end)
+        at = steps(problem, max_iterations=1)[0]
+        np.testing.assert_allclose(at.v, end if taken else v, atol=1e-12)
 
 
 def test_without_a_step_lbfgs_does_the_work(monkeypatch):

@@ -8,6 +8,8 @@ import math
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 import bdtheory as bdt
 from bdtheory.methods.descent import Batches, Descent, schedule
 from bdtheory.methods.joint import Run
+from bdtheory.methods.parallel import Processes
 from bdtheory.methods.selectors import ClosedForm, Fixed, Mirror
 from bdtheory.selection import as_text
 from bdtheory.weights import auc
@@ -728,12 +731,97 @@ def test_closed_form_counts_a_sample_not_seen_as_the_mean_of_the_others():
     np.testing.assert_allclose(selector.weights, e / e.sum(), rtol=1e-12)
 
 
+def test_closed_form_does_not_depend_on_the_unit_of_the_losses():
+    weights = []
+    for unit in (1e-6, 1.0, 1e6):
+        selector = ClosedForm(samples(4), 1.0, 2.0, 0.5)
+        selector.update(0.5, np.arange(4), unit * np.array([1.0, 2.0, 3.0, 6.0]))
+        weights.append(selector.weights)
+    e = np.exp(-np.array([1.0, 2.0, 3.0, 6.0]) / 3.0)  # tau = 1, in units of the mean
+    np.testing.assert_allclose(weights, [e / e.sum()] * 3, rtol=1e-12)
+
+
+class Together(Processes):
+    """A process among threads: what they exchange goes through a list, one entry for each."""
+
+    def __init__(self, rank, given, barrier):
+        super().__init__(rank, len(given))
+        self.given, self.barrier = given, barrier
+
+    def _reduced(self, a, how):
+        self.given[self.rank] = a
+        self.barrier.wait()
+        found = {"SUM": np.sum, "MAX": np.max}[how](self.given, axis=0)
+        self.barrier.wait()
+        return found
+
+
+def divided(size, make, work):
+    """What `work(selector, processes)` returns in each of `size` threads that share a selector."""
+    given, barrier = [None] * size, threading.Barrier(size, timeout=10.0)
+
+    def one(rank):
+        processes, selector = Together(rank, given, barrier), make()
+        selector.divide(processes)
+        try:
+            return work(selector, processes)
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(size) as pool:
+        return list(pool.map(one, range(size)))
+
+
+@pytest.mark.parametrize("groups", [None, [0, 0, 1, 2, 2, 2, 1]])
+@pytest.mark.parametrize("kind", ["mirror", "closed form"])
+def test_a_selector_divided_among_processes_is_the_undivided_one(kind, groups):
+    """Before any loss is known, after one, and after a batch that not all logits are in."""
+    rng = np.random.default_rng(0)
+    batches = [np.array([1]), rng.permutation(7)[:4], np.arange(7)]
+    losses, asked = [rng.uniform(0.1, 4.0, len(rows)) for rows in batches], np.array([5, 0, 3])
+
+    def make():
+        task = samples(7, groups)
+        return (
+            Mirror(task, 2.0, 0.3, False) if kind == "mirror" else ClosedForm(task, 2.0, 3.0, 0.5)
+        )
+
+    def work(selector, processes):
+        found = [selector.at(asked), selector.weights]
+        for k, rows in enumerate(batches):
+            selector.update((k + 1) / 4, rows, losses[k])
+            found += [selector.at(asked), selector.weights]
+        logits = selector.state["omega" if kind == "mirror" else "losses"]
+        return found, processes.whole(logits, selector.count)
+
+    assert not make().follows  # w is that of the losses before this pass
+    expected, logits = work(make(), Processes())
+    assert np.ptp(expected[-1]) > 0.02
+    for size in (2, 3):
+        for found, whole in divided(size, make, work):
+            np.testing.assert_allclose(whole, logits, rtol=1e-12)
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def test_a_mirror_of_a_round_of_refine_is_not_divided():
+    task, two = samples(4), np.array([[0, 0, 1, 1], [2, 3, 4, 5]])
+    for given_ in ({"base": np.full(4, 0.25)}, {"codes": two}):
+        with pytest.raises(ValueError, match="a round of refine in 2 processes; needed one; try"):
+            Mirror(task, 1.0, 0.1, False, **given_).divide(Processes(0, 2))
+    alone = Mirror(task, 1.0, 0.1, False, codes=two[:1])
+    alone.divide(Processes(1, 2))
+    assert alone.count == 2 and alone.state["omega"].shape == (1,)
+
+
 def test_fixed_weights_stay():
     for groups, expected in [(None, [0.25] * 4), ([0, 0, 0, 1], [1 / 6] * 3 + [0.5])]:
         selector = Fixed(samples(4, groups), 1.0, 3.0)
         selector.update(0.5, np.arange(4), np.array([1.0, 2.0, 3.0, 4.0]))
         np.testing.assert_allclose(selector.weights, expected)
         assert selector.shares(0.0) == selector.shares(1.0) == (0.25, 0.75)
+        assert not (selector.value_function or selector.follows)  # no second copy, no second look
 
 
 @pytest.mark.parametrize("method", METHODS, ids=as_text)

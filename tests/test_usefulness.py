@@ -645,6 +645,7 @@ def test_coverage_is_the_share_of_useful_samples_that_are_fitted():
     assert usefulness(problem).useful.tolist() == [True, True, True, False]
     for eps, share in ((1e-3, 1 / 3), (0.0051, 2 / 3), (0.0049, 1 / 3), (2.0, 1.0), (0, 1 / 3)):
         assert coverage(problem, theta, eps) == share
+    assert coverage(problem, theta) == 1 / 3
     assert coverage(problem, theta, 0.01, useful=np.array([False, True, True, True])) == 1 / 3
     assert coverage(problem, torch.tensor(theta), eps=0.01) == 2 / 3
 
@@ -771,3 +772,55 @@ def test_an_intercept_is_a_constant_column(make):
     assert np.array_equal(result.useful, expected)
     assert 2 < np.sum(~expected) < 30
     assert result.certificates[int(np.argmax(expected))].theta.shape == (4,)
+
+
+# ------------------------------------------------------------ sizes of residuals, and conflicts
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e4])
+@pytest.mark.parametrize("target", [2.0, -2.0])
+def test_residuals_are_relative_and_have_no_units(unit, target):
+    """x~ = (1, 0), y~ = target, theta_1 = target (1 + d): what is left is d |target|, of
+
+    |x~| (|theta_v| + |y~| / |x~|) + |y~| = 3 |target|, the sizes of all terms. The training row,
+    (0, 3), does not see theta_1; (3, 0) does, and is as far off for its size.
+    """
+    d = 1e-4
+    for row in ([0.0, 3.0], [3.0, 0.0]):
+        problem = ridge(np.array([row]) * unit, [3 * target], [[unit, 0]], [target])
+        result = check_all(problem)
+        theta = result.certificates[0].theta * np.array([1 + d, 1])
+        moved = dataclasses.replace(result, certificates=(Witness(theta),))
+        assert moved.verify(problem) == pytest.approx(d / 3, rel=1e-6)
+    x = np.array([[1.0, 1e3]]) * unit  # columns of other sizes have no say
+    problem = ridge(3 * x, [7 * target], x, [target])
+    result = check_all(problem)
+    combination = result.certificates[0]  # x = 3 x~ at theta_v = y~ / x~
+    moved = dataclasses.replace(combination, coefficients=combination.coefficients * (1 + d))
+    wrong = dataclasses.replace(result, certificates=(moved,))
+    assert wrong.verify(problem) == pytest.approx(d, rel=1e-6)
+
+
+def test_maximum_entropy_weights_on_two_of_four():
+    """theta_2 = 5 twice, 6 and 7: no three agree, and a single sample would be fewer."""
+    problem = ridge([[0, 1]] * 4, [6, 5, 7, 5], [[1, 0]], [1])
+    assert maximum_entropy_weights(problem).tolist() == [0, 0.5, 0, 0.5]
+
+
+def test_maximum_entropy_weights_of_more_classes():
+    """Validation says class 2 at (1, 0). At (0, 1) there are two votes for 0, one each for 1, 2."""
+    X, y = [[0, 1], [0, 2], [0, 1], [0, 3], [1, 0]], [1, 0, 2, 0, 2]
+    problem = logistic(X, y, [[1, 0], [1, 0]], [2, 2])
+    assert usefulness(problem).useful.all()
+    np.testing.assert_allclose(maximum_entropy_weights(problem), np.array([0, 1, 0, 1, 1]) / 3)
+
+
+def test_results_are_read_only_and_arguments_have_names():
+    problem = one_by_one_but_not_together()
+    result = usefulness(problem=problem, tol=1e-9)
+    joint = jointly_useful(problem=problem, rows=[0], tol=1e-9)
+    assert maximum_entropy_weights(problem=problem, tol=1e-9).tolist() == [1.0, 0.0]
+    for made, name in ((result, "useful"), (joint, "holds")):
+        assert made == made != dataclasses.replace(made)  # by identity: arrays are not compared
+        with pytest.raises(dataclasses.FrozenInstanceError, match=f"cannot assign to .*{name}"):
+            setattr(made, name, None)

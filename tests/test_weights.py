@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bdtheory.weights import (
+    LARGEST,
     auc,
+    count_of,
     drop_negligible,
     effective_sample_size,
     entropy,
     gather,
+    mean_one,
     sigmoid,
     softmax,
     spread,
     top_k,
+    top_scores,
 )
 
 logits = st.lists(st.floats(-700, 700), min_size=1, max_size=30).map(np.array)
@@ -103,3 +109,70 @@ def test_auc_counts_pairs_and_halves_ties():
 def test_an_empty_group_is_refused():
     with pytest.raises(ValueError, match="group 1 has no sample"):
         spread(np.array([0.5, 0.3, 0.2]), np.array([0, 2, 2]))
+
+
+def test_an_entropy_of_zero_has_no_sign():
+    assert np.copysign(1.0, entropy(np.array([1.0, 0.0]))) == 1.0
+
+
+def test_a_weight_at_the_floor_stays():
+    assert drop_negligible(np.array([0.8, 0.2]), floor=0.25).tolist() == [0.8, 0.2]
+    assert drop_negligible(np.array([0.75, 0.25]), floor=0.5).tolist() == [1.0, 0.0]
+
+
+def test_ties_among_many_samples_go_to_the_earlier_ones():
+    """More samples than NumPy sorts by insertion, which would keep their order by chance."""
+    w = np.tile([0.1, 0.3, 0.2], 100)
+    kept = np.flatnonzero(top_k(w, 150))
+    assert kept.tolist() == [i for i in range(300) if i % 3 == 1 or (i % 3 == 2 and i < 150)]
+    np.testing.assert_allclose(top_k(w, 300), 1 / 300)
+
+
+@pytest.mark.parametrize("N", [1, 2, 3, 7])
+def test_the_k_that_is_suggested_can_be_taken(N):
+    for k in (0, N + 1):
+        with pytest.raises(ValueError, match="try k = ") as error:
+            top_k(np.ones(N), k)
+        suggested = int(str(error.value).split("try k = ")[1])
+        assert np.count_nonzero(top_k(np.ones(N), suggested)) == suggested
+        assert 2 * suggested in (N, N - 1, 2)  # half of them, or one
+
+
+def test_how_many_rows_a_number_or_a_share_asks_for():
+    for k, count in ((1, 1), (0.04, 1), (0.26, 3), (1.0, 10), (10, 10)):
+        assert count_of(k, 10) == count
+    others: list[Any] = [0, 11, -1, True, np.True_, 0.0, -0.5, 1.01, 1.5, float("nan"), "2", 1j]
+    for k in others:
+        with pytest.raises(ValueError, match="needed a whole number from 1 to N = 10, or a share"):
+            count_of(k, 10)
+
+
+def test_scores_of_any_kind_of_number_and_of_one_axis():
+    by_hand = [0.0, 0.5, 0.5, 0.0]
+    for scores in ([1, 3, 2, 0], np.array([1, 3, 2, 0]), torch.tensor([1, 3, 2, 0])):
+        assert top_scores(scores, 2).tolist() == by_hand
+    assert top_scores(torch.tensor([1.0, 3.0]), 1).dtype == torch.float32
+    assert top_scores([1, 3, 2, 0], 2).dtype == np.float64
+    assert top_scores([1.0, 2.0], 2).tolist() == [0.5, 0.5]
+    for scores in (np.ones((2, 2)), np.ones(0), 1.0):
+        with pytest.raises(ValueError, match=r"scores have shape .*needed one number per training"):
+            top_scores(scores, 1)
+    with pytest.raises(ValueError, match=r"scores have nan at row 1 \(counted from 0\)"):
+        top_scores([1.0, np.nan, np.inf], 1)
+
+
+def test_auc_where_a_class_has_one_member_or_none():
+    w = np.array([3.0, 1.0, 2.0])
+    assert auc(w, np.array([True, False, False])) == 1.0
+    assert auc(w, np.array([True, True, False])) == 0.5
+    assert np.isnan(auc(w, np.zeros(3, dtype=bool)))
+
+
+def test_weights_of_mean_one_up_to_the_largest_number():
+    assert mean_one([LARGEST, 0.0]).tolist() == [2.0, 0.0]
+    assert mean_one([3.0, 1.0], 2).tolist() == [1.5, 0.5]
+    assert mean_one(np.array([True, False, True, True])).tolist() == [4 / 3, 0, 4 / 3, 4 / 3]
+    with pytest.raises(ValueError, match="got 2 weights; needed 3, one for each row"):
+        mean_one([3.0, 1.0], 3)
+    with pytest.raises(ValueError, match="got the weight inf in row 1"):
+        mean_one([1.0, np.inf])
