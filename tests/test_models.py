@@ -799,3 +799,22 @@ def test_a_singular_system_is_solved_in_any_units_of_one_entry(unit):
     solution = linalg._solve_semidefinite(H)(H @ x)
     np.testing.assert_allclose(H @ solution, H @ x, rtol=1e-8)
     assert np.linalg.matrix_rank(H / np.outer([unit, 1, 1], [unit, 1, 1])) == 2
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_separated_means_every_margin_above_zero(classes):
+    """The line search looks at it where a loss is flat to rounding."""
+    train, val = arrays(4, 9, 3, 4, classes)
+    problem = bdt.Problem(bdt.Logistic(1e-2, False), train=train, val=val)
+    lower = newton.LowerLevel(np.full(9, 1 / 9), problem.train, np.full(3, 1e-2))
+    X, y = problem.train.X, train[1]
+    one_hot = (y[:, None] == np.arange(classes)) * 1.0
+    theta = (np.linalg.pinv(X) @ one_hot).T / 2  # half of least squares: some rows are right
+    right = (X @ theta.T).argmax(axis=1) == y
+    if classes == 2:
+        theta = theta[1] - theta[0]
+    assert 0 < right.sum() < 9 and np.abs(X @ theta.T).max() < 1
+    fitted = newton.LowerLevel(
+        np.full(right.sum(), 0.1), problem.train.take(np.flatnonzero(right)), np.full(3, 1e-2)
+    )
+    assert not lower.separated(theta) and fitted.separated(theta)

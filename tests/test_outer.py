@@ -130,11 +130,15 @@ def test_the_minimum_of_a_known_objective_in_any_unit(coordinates, unit):
 def test_an_objective_of_zero_is_divided_by_nothing():
     train, val = arrays(3, 4, 2, 3)
     problem = bdt.Problem(bdt.Ridge(1e-2), train=train, val=val)
-    start, v = squares(np.full(4, 0.25)), np.full(4, 0.25)
-    found = minimise_weights(
-        problem, lambda w: (0.0, np.zeros(4), 0.0), start, Trace(None), max_iterations=5
-    )
+    start, v, asked = squares(np.full(4, 0.25)), np.full(4, 0.25), []
+
+    def objective(w):
+        asked.append(w)
+        return 0.0, np.zeros(4), 0.0
+
+    found = minimise_weights(problem, objective, start, Trace(None), max_iterations=5)
     np.testing.assert_allclose(found, v, rtol=1e-12)
+    assert len(asked) == 1  # where the derivative is 0 there is nothing to do
 
 
 def test_iterations_and_evaluations_are_limited():
@@ -156,6 +160,13 @@ def test_iterations_and_evaluations_are_limited():
     with pytest.raises(Stopped):
         minimise_weights(problem, objective, start, trace, max_iterations=9)
     assert len(trace.val_loss) == 2
+
+
+def test_an_iteration_may_take_three_fits_and_the_first_line_search_twenty(monkeypatch):
+    train, val = arrays(3, 4, 2, 3)
+    problem = bdt.Problem(bdt.Ridge(1e-2), train=train, val=val)
+    options = seen_by_the_minimiser(problem, None, squares(np.full(4, 0.25)), monkeypatch)[1]
+    assert (options["maxiter"], options["maxfun"]) == (7, 3 * 7 + 20)
 
 
 def test_the_simplex_pulls_back_from_close_to_its_corner():

@@ -78,6 +78,8 @@ def test_nothing_overflows_that_need_not():
     clipped = importance_weights(log_pi, log_pi_old, clip=2.0)
     np.testing.assert_allclose(clipped.weights, [2.0, 2.0, 0.0], atol=1e-300)
     assert clipped.clipped_share == pytest.approx(2 / 3)
+    # A weight that equals the limit is not lowered by it.
+    assert importance_weights([0.0, 0.0, 1.0], [0.0] * 3, clip=1.0).clipped_share == 1 / 3
     assert importance_weights(np.array([700.0, 0.0]), np.zeros(2)).variance == math.inf
     with pytest.raises(ValueError, match=r"over tau is 900; needed at most 709.*try clip=10"):
         importance_weights(log_pi, log_pi_old)
@@ -112,6 +114,7 @@ def test_the_reweighted_mean_is_unbiased_and_knows_its_error():
         ((np.zeros(0), np.zeros(0)), {}, "n >= 1"),
         (([0.0, math.nan], [0.0, 0.0]), {}, "log_pi has nan at row 1; needed .* try"),
         (([math.inf], [0.0]), {}, "log_pi has inf at row 0; needed .* try"),
+        (([0.0, math.nan, math.inf], [0.0] * 3), {}, "log_pi has nan at row 1; needed"),
         (([0.0], [-math.inf]), {}, "log_pi_old has -inf at row 0; needed .* try"),
         (([0.0], [0.0]), {"tau": 0.0}, "tau is 0.0; needed a finite number > 0; try"),
         (([0.0], [0.0]), {"tau": -1.0}, "tau is -1.0; needed"),

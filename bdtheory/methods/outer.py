@@ -94,8 +94,9 @@ def minimise_weights(
 ) -> np.ndarray:
     """Masses (G,), or weights without groups, after L-BFGS-B; every step goes to the trace.
 
-    `objective(w)` gives (value, gradient in w, re-fitted validation loss). Raises `Stopped` when
-    the user's callback asks to, and FloatingPointError for a non-finite value.
+    `objective(w)` gives (value, gradient in w, re-fitted validation loss). An iteration may take
+    three re-fits on average, the first line search twenty. Raises `Stopped` when the user's
+    callback asks to, and FloatingPointError for a non-finite value.
     """
     latest: dict[bytes, tuple[Array, float]] = {}
     unit: list[float] = []  # the first value: below 1 the `ftol` of L-BFGS-B is absolute
