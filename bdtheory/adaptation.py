@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from .linalg import least_norm, row_space
 from .models.checks import check_number
 from .models.gaussian import matrix, vector
+from .rowspace import least_norm, row_space
 
 
 def refining_round(

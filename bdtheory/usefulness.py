@@ -22,10 +22,10 @@ import numpy as np
 from array_api_compat import array_namespace, device
 
 from .cones import EPS, Combination, Margins, Witness, sizes
-from .linalg import weighted_least_squares
 from .models import Logistic, Ridge
 from .models.checks import check_number
 from .problem import Array, Problem
+from .rowspace import weighted_least_squares
 from .selection import to_numpy
 
 Certificate = Witness | Combination

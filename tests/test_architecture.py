@@ -18,7 +18,7 @@ REPOSITORY = PACKAGE.parent
 LAYERS = [
     ["problem"],
     ["archive", "storage", "rows", "csv_rows"],
-    ["weights", "weighted", "selection", "drawing", "linalg"],
+    ["weights", "weighted", "selection", "drawing", "linalg", "rowspace"],
     ["models"],
     ["hypergradient", "ratios"],
     ["methods"],

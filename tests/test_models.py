@@ -18,8 +18,6 @@ from bdtheory.hypergradient import fit_weighted, mean_loss, refit, value_and_gra
 from bdtheory.linalg import (
     conjugate_gradients,
     inverse_spd,
-    least_norm,
-    row_space,
     solve_general,
     solve_spd,
 )
@@ -27,6 +25,7 @@ from bdtheory.models import newton
 from bdtheory.models.curves import curve
 from bdtheory.models.fit import Fit
 from bdtheory.models.newton import Factor, price
+from bdtheory.rowspace import least_norm, row_space
 
 few = examples(40)
 

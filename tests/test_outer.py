@@ -12,11 +12,11 @@ from strategies import arrays
 
 import bdtheory as bdt
 from bdtheory.hypergradient import refit, value_and_gradient
-from bdtheory.linalg import weighted_least_squares
 from bdtheory.methods import outer
 from bdtheory.methods.certify import lower_bound
 from bdtheory.methods.outer import logits, minimise_weights, simplex, squares
 from bdtheory.methods.run import Stopped, Trace
+from bdtheory.rowspace import weighted_least_squares
 
 
 @given(st.integers(0, 10**6), st.sampled_from([logits, squares, simplex]))

@@ -13,10 +13,10 @@ import numpy as np
 from array_api_compat import array_namespace
 
 from ..hypergradient import mean_gradient
-from ..linalg import column_scale, least_norm, row_space
 from ..models import Data, Logistic, Ridge
 from ..models.fit import Fit
 from ..problem import Array, Problem
+from ..rowspace import column_scale, least_norm, row_space
 from ..selection import to_numpy
 
 # F_w(theta) - v(w) may be this share of the mean squared target at mu = 0, where S(w) is reached

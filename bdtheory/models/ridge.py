@@ -8,18 +8,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device
 
-from ..linalg import (
-    add_to_diagonal,
-    column_scale,
-    gram,
-    least_norm_beyond,
-    norm,
-    solve_general,
-    solve_spd,
-    weighted_least_squares,
-    weighted_rows,
-)
+from ..linalg import add_to_diagonal, gram, norm, solve_general, solve_spd, weighted_rows
 from ..problem import Array
+from ..rowspace import column_scale, least_norm_beyond, weighted_least_squares
 from ..selection import to_numpy
 from .checks import check_choice, check_flag, check_ridge
 from .fit import Fit, ridge_rows

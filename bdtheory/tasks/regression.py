@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..linalg import row_space
 from ..models.checks import check_choice, check_count, check_number, check_ridge
+from ..rowspace import row_space
 from .absolute import LeastAbsolute
 from .parts import check_kept, check_seed, check_share, sources, split
 from .task import Task
