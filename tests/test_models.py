@@ -817,3 +817,76 @@ def test_separated_means_every_margin_above_zero(classes):
         np.full(right.sum(), 0.1), problem.train.take(np.flatnonzero(right)), np.full(3, 1e-2)
     )
     assert not lower.separated(theta) and fitted.separated(theta)
+
+
+def test_the_price_of_a_hessian_is_a_ratio_of_flops():
+    """n = 100, q = 300: (n q^2 + q^3) / (4 n q + 2 q^2) = 3.6e7 / 3e5 = 120, over GEMM = 6."""
+    assert price((100, 100), (3, 100)) == pytest.approx(20.0)
+    assert price((100, 300), (300,)) == pytest.approx(20.0)
+
+
+def lower_level(n=40, p=3, K=3, w=None, ridge=None, scale=1.0, seed=5):
+    """A weighted logistic loss with an intercept's column, in three classes."""
+    rng = np.random.default_rng(seed)
+    X = np.column_stack([rng.standard_normal((n, p - 1)), np.ones(n)]) * scale
+    data = newton.Data(X, rng.integers(0, K, n), K)
+    w = rng.uniform(0.005, 0.02, n) if w is None else w
+    return newton.LowerLevel(w, data, np.array([0.1] * (p - 1) + [0.0]) if ridge is None else ridge)
+
+
+def test_a_ridge_and_the_sum_of_free_rows_are_in_the_loss():
+    """F = sum w l + sum ridge theta^2 / 2 + (sum w) (sum_k theta_kj)^2 / 2 for a free column j."""
+    lower, rng = lower_level(), np.random.default_rng(6)
+    theta, w, X, y = rng.standard_normal((3, 3)), lower.w, lower.data.X, lower.data.y
+    scores = X @ theta.T
+    losses = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(40), y]
+    expected = w @ losses + 0.1 * (theta[:, :2] ** 2).sum() / 2
+    expected += w.sum() * theta[:, 2].sum() ** 2 / 2
+    assert lower.at(theta).value == pytest.approx(expected, rel=1e-12)
+    assert lower.scale == pytest.approx(w @ np.linalg.norm(X, axis=1), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("entries", "zeros", "rows"),
+    [(2**19, 0, 40), (2**19, 4, 40), (2**19, 5, 35), (0, 29, 40), (0, 30, 10)],
+    ids=["all", "a tenth is 0", "more", "too large a copy", "a quarter is copied"],
+)
+def test_rows_of_weight_0_are_left_out_where_that_saves_work(entries, zeros, rows, monkeypatch):
+    monkeypatch.setattr(newton, "ENTRIES", entries)
+    w = np.full(40, 0.01)
+    w[:zeros] = 0.0
+    lower = lower_level(w=w)
+    assert len(lower.data.X) == len(lower.w) == rows
+    assert lower.w.sum() == pytest.approx(0.01 * (40 - zeros))
+
+
+@pytest.mark.parametrize(("scale", "fits"), [(1e14, True), (1e16, False)])
+def test_a_hessian_that_float32_cannot_hold(scale, fits):
+    assert lower_level(scale=scale).fits_float32() is fits
+
+
+def test_without_a_ridge_overlapping_classes_have_a_minimiser():
+    """mu = 0: the gradient vanishes; only separable data have none."""
+    rng = np.random.default_rng(7)
+    X, y = rng.standard_normal((60, 2)), rng.integers(0, 2, 60)
+    problem = bdt.Problem(bdt.Logistic(0.0, False), train=(X, y), val=(X[:5], y[:5]))
+    fit = problem.model.fit(np.full(60, 1 / 60), problem.train)
+    assert fit.converged
+    s = 1 / (1 + np.exp(-(X @ fit.theta)))
+    np.testing.assert_allclose(X.T @ (s - y) / 60, 0.0, atol=1e-12)
+    assert np.linalg.norm(fit.theta) > 0.05
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e8])
+def test_a_fit_does_not_depend_on_the_unit_of_features(scale):
+    """theta(w) for (c X, c^2 mu) is theta(w) / c for (X, mu)."""
+    rng = np.random.default_rng(8)
+    X, y = rng.standard_normal((50, 3)), rng.integers(0, 2, 50)
+    w = rng.uniform(0.5, 1.5, 50) / 50
+
+    def fitted(c):
+        model = bdt.Logistic(1e-2 * c**2, False)
+        problem = bdt.Problem(model, train=(c * X, y), val=(c * X[:5], y[:5]))
+        return c * problem.model.fit(w, problem.train).theta
+
+    np.testing.assert_allclose(fitted(scale), fitted(1.0), rtol=1e-9)
