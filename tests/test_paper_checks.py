@@ -24,7 +24,7 @@ from paper_checks.report import write_report
 from paper_checks.runner import Result, arms, blocks, discover, judge, run, run_seed
 
 KEYS = ["claim", "title", "source", "verdict", "margin", "control", "recovery"]
-KEYS += ["details", "seeds", "seconds"]
+KEYS += ["details", "seeds", "seconds", "proof"]
 
 
 def verdicts(tmp_path: Path, *argv: str) -> tuple[int, dict[str, dict[str, Any]]]:

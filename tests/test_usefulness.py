@@ -107,7 +107,8 @@ def multiply_out(problem, J, certificate, tol=1e-8):
         theta = certificate.theta
         size = np.abs(X_val).T @ (np.abs(X_val) @ np.abs(theta) + np.abs(y_val))
         assert np.all(np.abs(X_val.T @ (X_val @ theta - y_val)) <= tol * size)  # theta in S_val
-        reach = np.linalg.norm(theta) + np.max(np.abs(y_val)) / np.max(np.abs(X_val), initial=1e-9)
+        largest = np.max(np.abs(X_val))  # 0: every theta is in S_val, and 0 is one
+        reach = np.linalg.norm(theta) + (np.max(np.abs(y_val)) / largest if largest else 0.0)
         scale = np.linalg.norm(X, axis=1) * reach + np.abs(y)
         if witness:
             assert np.all(np.abs(X @ theta - y) <= tol * scale)
@@ -119,6 +120,7 @@ def multiply_out(problem, J, certificate, tol=1e-8):
     K = len(problem.classes)
     own, val = (np.array(flat(margins(*d, K))) for d in ((X, y), (X_val, y_val)))
     if witness:
+        own = own.reshape(-1, certificate.theta.size)  # of no sample, too
         assert np.all(own @ certificate.theta.ravel() >= 1 - tol)
         assert np.all(val @ certificate.theta.ravel() >= 1 - tol)
         return
@@ -205,6 +207,23 @@ def linear_cases(draw):
     y = X @ theta + np.array(draw(st.lists(st.integers(0, 1), min_size=6, max_size=6)))
     y_val = X_val @ theta + draw(st.integers(0, 1)) * np.arange(m)
     return X, y, X_val, y_val
+
+
+@pytest.mark.parametrize("y_val", [[0, 1], [0, 0]])
+def test_validation_features_of_zero_and_rows_that_contradict_each_other(y_val):
+    problem = ridge(np.array([[0], [1], [1]]), [0, 0, 1], np.zeros((2, 1)), y_val)
+    assert check_all(problem).useful.tolist() == [True, True, True]
+    joint = jointly_useful(problem, [0, 1, 2])
+    assert not joint
+    multiply_out(problem, joint.rows, joint.certificate)
+
+
+def test_no_sample_at_all_is_jointly_useful():
+    X, X_val = np.zeros((3, 2)), np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]])
+    problem = bdt.Problem(bdt.Logistic(1e-3), (X, [0, 1, 2]), (X_val, [0, 1, 2]))
+    joint = jointly_useful(problem, [])
+    assert joint
+    multiply_out(problem, joint.rows, joint.certificate)
 
 
 @given(case=linear_cases())
