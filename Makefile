@@ -8,7 +8,7 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export VECLIB_MAXIMUM_THREADS := 1
 
-.PHONY: setup verify test test-lowest test-newest test-python mutants soak kills audit figures docs lint bench bench-env lm-demo clean
+.PHONY: setup verify proofs test test-lowest test-newest test-python mutants soak kills audit figures docs lint bench bench-env lm-demo clean
 
 setup: .venv/ready
 
@@ -19,9 +19,13 @@ setup: .venv/ready
 		-e ".[sklearn,cluster,lm,trl,lab,browser,test,dev]"
 	touch $@
 
-verify: .venv/ready  ## all figures, the digits, all claims; report at build/report/index.html
+verify: .venv/ready  ## all figures, the digits, the proofs where Coq is installed, all claims; report at build/report/index.html
 	$(BIN)/python -m figures --out build/figures
+	if command -v coqc >/dev/null; then $(BIN)/python -m paper_checks.prove; fi
 	$(BIN)/python -m paper_checks --jobs 2 --report build/report --figures build/figures
+
+proofs: .venv/ready  ## the theorems of paper_checks/proofs, compiled by Coq, with their axioms
+	$(BIN)/python -m paper_checks.prove
 
 test: .venv/ready  ## all tests, in two processes
 	$(BIN)/python -m pytest -n 2 --dist worksteal

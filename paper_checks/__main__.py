@@ -14,13 +14,14 @@ from typing import NoReturn
 from .report import replace, write_report
 from .runner import Entry, Result, discover, run
 
-COLUMNS = "{:<5} {:<46} {:<8} {:<12} {:>7} {:>8} {:>9} {:>8}"
-HEAD = ("claim", "title", "source", "verdict", "margin", "control", "recovery", "seconds")
+COLUMNS = "{:<5} {:<46} {:<8} {:<12} {:>7} {:>8} {:>9} {:<17} {:>8}"
+HEAD = ("claim", "title", "source", "verdict", "margin", "control", "recovery", "proof", "seconds")
 EPILOG = """The claims are those of arXiv:2511.21056 at the level of its abstracts, and elementary
 facts around them, verified numerically. "margin" is the least distance of a measured number to the
 edge of the band in which the claim puts it, in band widths; "control": with an assumption dropped
-the claim failed as predicted; "recovery": it came back. Exit status: 0, 1 where a verdict is not
-acceptable, 2 for bad input. Example: python -m paper_checks C04 --seeds 5 --report build/report"""
+the claim failed as predicted; "recovery": it came back; "proof": whether Coq has checked its core
+on this machine (python -m paper_checks.prove). Exit status: 0, 1 where a verdict is not acceptable,
+2 for bad input. Example: python -m paper_checks C04 --seeds 5 --report build/report"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -103,8 +104,8 @@ def progress(claim: str, done: int) -> None:
 def print_row(r: Result) -> None:
     """A line of the table; what went wrong below it."""
     control, recovery = ("ok" if good else "WRONG" for good in (r.control, r.recovery))
-    cells = r.claim, r.title, r.source, r.verdict, f"{r.margin:.3f}", control, recovery, r.seconds
-    print(COLUMNS.format(*cells), flush=True)
+    cells = r.claim, r.title, r.source, r.verdict, f"{r.margin:.3f}", control, recovery, r.proof
+    print(COLUMNS.format(*cells, r.seconds), flush=True)
     if r.details["message"]:
         print(f"      {r.details['message']}")
     for row in r.details["measurements"]:

@@ -44,7 +44,12 @@ from .pareto import (
     two_wells,
 )
 
-CLAIM = Claim("C01", "Weakly Pareto means optimal for some weights", "here")
+CLAIM = Claim(
+    "C01",
+    "Weakly Pareto means optimal for some weights",
+    "here",
+    proof=("C01_forward", "C01_identity", "C01"),
+)
 # Relative residuals of sums of N terms: 1e-15, times condition numbers of a few hundred.
 ROUNDING = Band.around(0.0, 1e-10)
 # SLSQP finds G to 1e-9 of the losses or better; 1e-8 is what the statement asks for.

@@ -42,7 +42,21 @@ from .pareto import (
 )
 from .reference import best_for, least_squares, row_and_null_space, squared_loss
 
-CLAIM = Claim("C02", "BDS and BMO have the same solutions", "v2, v1r", figure="principle")
+CLAIM = Claim(
+    "C02",
+    "BDS and BMO have the same solutions",
+    "v2, v1r",
+    figure="principle",
+    proof=(
+        "C02_S_w",
+        "C02_WP",
+        "C02_optimal_models",
+        "C02_values",
+        "C02_values_A3",
+        "C02_optimal_models_A5",
+        "C02_values_A5",
+    ),
+)
 EXACT = Band.around(0.0, 1e-15)  # relative: sums of squares of rounding errors are below 1e-25
 SOLVED = Band.around(0.0, 1e-8)  # of the mean loss: SLSQP finds G to 1e-9 of it
 ONE = Band.around(1.0, 1e-6)  # two exact formulas, condition numbers up to 1e4

@@ -45,7 +45,13 @@ from .instances import clean, guided_separable, margin_rows, useless_with_coeffi
 from .rational import least_on_support, make_exact, supports, useful
 from .reference import least_squares, logistic_loss, logistic_minimiser
 
-CLAIM = Claim("C03", "Useless samples get zero weight", "v1r", figure="useful_weights")
+CLAIM = Claim(
+    "C03",
+    "Useless samples get zero weight",
+    "v1r",
+    figure="useful_weights",
+    proof=("C03_zero_weight", "C03_margins", "C03_bound_ridge", "C03_logistic", "C03_control_A2"),
+)
 EXACT = Band.around(0.0, 1e-15)  # relative: sums of squares of rounding errors are below 1e-25
 HALF_A_SAMPLE = Band.around(0.0, 1 / 12)  # shares are multiples of 1/6 or more
 ONE = Band.around(1.0, 1e-6)  # two exact formulas, condition numbers up to 1e4

@@ -39,7 +39,13 @@ from .instances import guided_separable, margin_rows, useless_with_coefficients
 from .rational import Exact, direct_mixing, least_on_support, loss, make_exact
 from .reference import best_for, least_squares, logistic_loss, logistic_minimiser, squared_loss
 
-CLAIM = Claim("C04", "BDS beats direct mixing at every ratio", "v1", figure="mixing_ratio")
+CLAIM = Claim(
+    "C04",
+    "BDS beats direct mixing at every ratio",
+    "v1",
+    figure="mixing_ratio",
+    proof=("C04_some_every", "C04_gap", "C04_monotone", "C04_squared", "C04_logistic"),
+)
 RATIOS = np.logspace(-6, 2, 9)
 LAMS = [Fraction(1, 1000), Fraction(1, 10), Fraction(1), Fraction(10), Fraction(1000)]
 EXACT = Band.around(0.0, 1e-15)  # relative: sums of squares of rounding errors are below 1e-25

@@ -5,8 +5,9 @@ Claim: (v2, the abstract's claim) the BDS optimum beats direct mixing (DM) in us
     uniform weights on U admit a theta with L_val* and coverage 1. Weights are optimal exactly when
     their support is jointly useful, so an optimal support of k samples may cover k of U only. DM
     covers U only if its other pulls cancel: grad L_val + (lam/N) sum over non-U of grad l_i = 0.
-Assumptions: squared loss, mu = 0, A2, A3; U jointly useful; S_val more than a point; some useful
-    row in the span of the other rows. Ties in S(w) go to the least L_val, then to the least norm.
+Assumptions: squared loss, mu = 0, A1, A2, A3; U jointly useful; S_val more than a point; some
+    useful row in the span of the other rows. Ties in S(w) go to the least L_val, then to the least
+    norm.
 Check: (L_val, coverage) for supports of 1, 7 and 14 useful samples, for maximum-entropy weights,
     and for DM at lam from 1e-4 to 1e4, with coverage up to rounding (eps = 1e-20) and at eps =
     1e-6; the first by NumPy as well; whether 30 supports are optimal exactly when jointly useful.
@@ -34,7 +35,13 @@ from .claim import Band, Claim, Expect
 from .instances import clean
 from .reference import best_for
 
-CLAIM = Claim("C05", "BDS can cover all useful data, mixing does not", "v2", figure="coverage")
+CLAIM = Claim(
+    "C05",
+    "BDS can cover all useful data, mixing does not",
+    "v2",
+    figure="coverage",
+    proof=("C05_coverage", "C05_optimal"),
+)
 RATIOS = np.logspace(-4, 4, 9)
 # Squares of rounding errors are below 1e-25. DM's residuals on U are of order lam, and 1/lam for
 # large lam: 1e-4 and more, of which a factor 1e-6 by chance would be needed to come below.

@@ -43,7 +43,13 @@ from bdtheory.tasks import Task, linear
 from .claim import Band, Claim, Expect
 from .reference import best_for, least_squares, squared_loss
 
-CLAIM = Claim("C06", "The penalty problem", "here", figure="penalty_rate")
+CLAIM = Claim(
+    "C06",
+    "The penalty problem",
+    "here",
+    figure="penalty_rate",
+    proof=("C06_minimum", "C06_support"),
+)
 EXACT = Band.around(0.0, 1e-12)  # sums of squares of rounding errors, times gamma <= 1e3
 ONE = Band.around(1.0, 1e-6)  # two exact formulas, condition numbers up to 1e4
 

@@ -38,6 +38,7 @@ CLAIM = Claim(
     "v2",
     figure="transformer_convergence",
     batch=True,
+    proof=None,
 )
 V, L = 4, 3
 MODEL = OneLayerTransformer(vocab_size=V, length=L)

@@ -30,7 +30,12 @@ from bdtheory.methods.bmo import closed_form_weights, fit_jointly
 
 from .claim import Band, Claim, Expect
 
-CLAIM = Claim("C09", "Explicit and implicit weights are one thing", "v1")
+CLAIM = Claim(
+    "C09",
+    "Explicit and implicit weights are one thing",
+    "v1",
+    proof=("C09_partial_minimum", "C09_minimisers", "C09_local", "C09_stationary"),
+)
 STARTS = 5
 
 

@@ -48,6 +48,7 @@ CLAIM = Claim(
     figure="refined_language",
     most_seeds=5,
     batch=True,  # one worker pretrains once
+    proof=None,
 )
 ROUNDS, RESPONSES = 4, 2
 # Share of questions that a round regenerates, and mass of the offline pairs beside the responses.

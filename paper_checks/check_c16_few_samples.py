@@ -44,7 +44,12 @@ from .pareto import (
 )
 from .reference import best_for, least_squares, squared_loss
 
-CLAIM = Claim("C16", "Few samples suffice", "here")
+CLAIM = Claim(
+    "C16",
+    "Few samples suffice",
+    "here",
+    proof=("C16_few_samples", "C16_few_value", "C16_one_model", "C16_one_value"),
+)
 ROUNDING = Band.around(0.0, 1e-9)  # relative, of models: condition numbers up to 1e4
 
 

@@ -43,7 +43,12 @@ from .pareto import (
 )
 from .reference import least_squares
 
-CLAIM = Claim("C17", "One penalty for both problems", "here")
+CLAIM = Claim(
+    "C17",
+    "One penalty for both problems",
+    "here",
+    proof=("C17_minimum", "C17_values", "C17_models"),
+)
 GAMMAS = (0.1, 1.0, 10.0, 100.0)
 # Relative to the mean loss at theta, or to P_gamma. A descent over the simplex sees falls of 1e-13;
 # where its optimum has weights at 0, around which v is not smooth, it may end at 1e-8.

@@ -128,6 +128,8 @@ class Claim:
     figure : base name of the figure that shows it, "" where there is none.
     batch : its seeds run in one worker: they are the starts of one batch (`Expect.seeds`), or have
         a preparation in common.
+    proof : names of the theorems in proofs/*.v that carry its core; () where the argument is on
+        paper only (theory.md), None where there is none.
     most_seeds : where each seed is a training run of minutes, how many the runner takes at most;
         pytest then takes none. None: as many as asked for.
 
@@ -142,6 +144,7 @@ class Claim:
     title: str
     source: str
     figure: str = ""
+    proof: tuple[str, ...] | None = ()
     batch: bool = False
     most_seeds: int | None = None
 

@@ -31,6 +31,13 @@ the claim gives it, for every seed; with an assumption dropped the claim fails a
 (control); with the assumption restored it comes back (recovery). Margin: the least distance of a
 number to the edge of its band, in band widths, so that 0.5 is the middle. No theorem of the paper
 is quoted."""
+PROOFS = {
+    "machine-checked": "Coq has checked these theorems on this machine; floating point, the "
+    "optimiser and the model of the world are not in them",
+    "not compiled here": "Theorems for Coq, not compiled on this machine",
+    "on paper": "On paper only, by the argument in the documentation",
+    "none": "None: what was measured is all there is",
+}
 GROUPS = {
     "holds": "What was measured",
     "control": "What the controls did",
@@ -66,7 +73,17 @@ def replace(path: Path, text: str) -> Path:
 
 def summary(results: Sequence[Result]) -> str:
     """The claims table, one row each, linked to the sections."""
-    head = ("Claim", "Title", "Source", "Verdict", "Margin", "Control", "Recovery", "Seeds")
+    head = (
+        "Claim",
+        "Title",
+        "Source",
+        "Verdict",
+        "Margin",
+        "Control",
+        "Recovery",
+        "Proof",
+        "Seeds",
+    )
     rows = [
         [
             f'<a href="#{escape(r.claim)}">{escape(r.claim)}</a>',
@@ -76,6 +93,7 @@ def summary(results: Sequence[Result]) -> str:
             number(r.margin),
             "failed as predicted" if r.control else "did not fail as predicted",
             "came back" if r.recovery else "did not come back",
+            escape(r.proof),
             str(r.seeds),
         ]
         for r in results
@@ -101,9 +119,21 @@ def section(entry: Entry, result: Result, figures: Path) -> str:
             paragraph(parts["Control"], label="Control"),
             *(measured(kind, result) for kind in GROUPS),
             paragraph(parts["Not covered"], label="Not covered"),
+            proof(result),
             "</section>",
         ]
     )
+
+
+def proof(result: Result) -> str:
+    """What is proved of the claim, each theorem in words and, folded away, in Coq."""
+    rows = [
+        f"<li><b>{escape(t['name'])}</b> ({escape(t['file'])}): {escape(t['words'])}"
+        f"<details><summary>In Coq</summary><code>{escape(t['statement'])}</code></details></li>"
+        for t in result.details["theorems"]
+    ]
+    head = paragraph(f"{PROOFS[result.proof]}.", label="Proof")
+    return head + (f"\n<ul>{''.join(rows)}</ul>" if rows else "")
 
 
 def measured(kind: str, result: Result) -> str:

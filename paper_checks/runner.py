@@ -29,6 +29,7 @@ from threadpoolctl import threadpool_limits
 from bdtheory.launched import end_with_parent
 
 from .claim import KINDS, WORST, Claim, Expect, kind_of, labelled
+from .coq import proof_of
 
 FOLDER = Path(__file__).parent
 
@@ -47,6 +48,7 @@ class Result:
         every quantity of every arm its median, its interval (least and greatest over the seeds),
         band and margin.
     seconds : CPU time of all seeds.
+    proof : "machine-checked" by this machine, "not compiled here", "on paper" or "none".
     """
 
     claim: str
@@ -59,6 +61,7 @@ class Result:
     details: dict[str, Any]
     seeds: int
     seconds: float
+    proof: str
 
     @property
     def acceptable(self) -> bool:
@@ -181,6 +184,7 @@ def judge(claim: Claim, outcomes: Sequence[dict[str, Any]]) -> Result:
         verdict, message = "untested", "vacuous: the guard found nothing to see"
     else:
         verdict = "supported"
+    proof, theorems = proof_of(claim)
     return Result(
         claim=claim.name,
         title=claim.title,
@@ -189,9 +193,10 @@ def judge(claim: Claim, outcomes: Sequence[dict[str, Any]]) -> Result:
         margin=min((row["margin"] for row in rows), default=0.0),
         control=bool(good["control"]) and all(good["control"]),
         recovery=bool(good["recovery"]) and all(good["recovery"]),
-        details={"message": message, "measurements": rows},
+        details={"message": message, "measurements": rows, "theorems": theorems},
         seeds=len(outcomes),
         seconds=round(sum(outcome["seconds"] for outcome in outcomes), 2),
+        proof=proof,
     )
 
 

@@ -137,8 +137,10 @@ def section(each: Any, tex: list[str]) -> str:
     links = [f"[the argument](theory-{claim.name.lower()})"]
     if claim.figure:
         links.append(f"[figure `{claim.figure}`](figure-{claim.figure})")
+    if claim.proof:
+        links.append("[its theorems for Coq](proofs)")
     command = f"`python -m paper_checks {claim.name}`"
-    return "\n".join([*out, f"See {' and '.join(links)}; to run it: {command}.", ""])
+    return "\n".join([*out, f"See {', '.join(links)}; to run it: {command}.", ""])
 
 
 def claims() -> str:
@@ -147,6 +149,21 @@ def claims() -> str:
     found = discover()
     tex = formulae(found)
     return "\n".join(section(each, tex.get(each.claim.name, [])) for each in found)
+
+
+def proofs() -> str:
+    """A table: each theorem that the claims table names, in words, with its file."""
+    from paper_checks.coq import theorems
+    from paper_checks.runner import discover
+
+    known = {theorem.name: theorem for theorem in theorems()}
+    rows = ["| claim | theorem | in words | file |", "| --- | --- | --- | --- |"]
+    for entry in discover():
+        claim = entry.claim
+        for t in (known[name] for name in claim.proof or ()):
+            link = f"[{claim.name}]({claim.name.lower()})"
+            rows.append(f"| {link} | `{t.name}` | {prose(t.words)} | `{t.file}` |")
+    return "\n".join(rows)
 
 
 def theory(text: str) -> str:
@@ -163,6 +180,7 @@ def by_line(text: str) -> str:
 
 PAGES: dict[str, Callable[[str], str]] = {
     "claims": lambda text: text.replace("{{ claims }}", claims()),
+    "proofs": lambda text: text.replace("{{ proofs }}", proofs()),
     "theory": theory,
     "glossary": by_line,
 }
