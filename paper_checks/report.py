@@ -29,8 +29,8 @@ v2), of what public summaries report of v1 (v1r), or an elementary fact shown he
 stated in full. "Supported" means verified numerically: every measured number lies in the band that
 the claim gives it, for every seed; with an assumption dropped the claim fails as predicted
 (control); with the assumption restored it comes back (recovery). Margin: the least distance of a
-number to the edge of its band, in band widths, so that 0.5 is the middle. No theorem of the paper
-is quoted."""
+number to the edge of its band, in band widths, so that 0.5 is the middle. Proof: whether Coq has
+checked a core of the claim on this machine. No theorem of the paper is quoted."""
 PROOFS = {
     "machine-checked": "Coq has checked these theorems on this machine; floating point, the "
     "optimiser and the model of the world are not in them",
