@@ -42,13 +42,8 @@ from bdtheory.selection import to_numpy
 from .claim import Band, Claim, Expect
 from .language import LOST, descending, steps_to_half, two_responses
 
-CLAIM = Claim(
-    "C08",
-    "Closed-form weights",
-    "v2",
-    figure="closed_form_weights",
-    proof=("C08_bound", "C08_value", "C08_unique", "C08_smin_bounds"),
-)
+PROOF = ("C08_bound", "C08_value", "C08_unique", "C08_smin_bounds")
+CLAIM = Claim("C08", "Closed-form weights", "v2", figure="closed_form_weights", proof=PROOF)
 ROUNDING = Band.around(0.0, 1e-10)  # sums of at most 30 terms of order 1; weights cut at 1e-12
 ONE = Band.around(1.0, 1e-6)  # central difference quotients with step 1e-4: h^2 = 1e-8
 

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -40,3 +42,16 @@ def root_on_path():
     sys.path.insert(0, root)
     yield
     sys.path.remove(root)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The system's Chromium, driven by Playwright; skips with a reason where one is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if found is None:
+        pytest.skip("no Chromium: none on the path, and CHROMIUM is not set")
+    with api.sync_playwright() as p:
+        running = p.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()

@@ -21,7 +21,12 @@ import pytest
 
 ON = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 ROOT = Path(__file__).resolve().parent.parent
-EXAMPLES = int(os.environ.get("SOAK_EXAMPLES", "20000"))
+GIVEN = os.environ.get("SOAK_EXAMPLES", "20000")
+if not GIVEN.isdecimal() or int(GIVEN) < 1:
+    raise pytest.UsageError(
+        f"SOAK_EXAMPLES is {GIVEN!r}; needed a whole number >= 1; try SOAK_EXAMPLES=500"
+    )
+EXAMPLES = int(GIVEN)
 SEED = os.environ.get("SOAK_SEED")  # None: the same examples every time
 RUN_SHARE = 20  # examples that are whole runs of a method are fewer by this factor
 PASSED = re.compile(r"(\d+) passing")  # in Hypothesis's statistics; none found is an error below

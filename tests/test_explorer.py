@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -18,7 +17,6 @@ import bdtheory as bdt
 DOCS = Path(__file__).parent.parent / "docs"
 FOLDER, PAGE = DOCS / "explorer", DOCS / "explorer.html"
 NODE = shutil.which("node")
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
 needs_node = pytest.mark.skipif(NODE is None, reason="no `node` on the path")
 
 
@@ -158,17 +156,6 @@ def test_another_decision_and_a_lower_loss_are_seen(problems):
 
 
 # The page in a browser ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: none on the path, and CHROMIUM is not set")
-    with sync_api.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

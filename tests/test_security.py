@@ -29,9 +29,6 @@ from bdtheory import cli
 from bdtheory.rows import read_rows
 from bdtheory.tasks import read_table, write_csv
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-
-
 # Every command on hostile names and texts
 
 
@@ -93,28 +90,22 @@ def test_rows_that_look_like_objects_stay_data(folder):
 # Reports in a browser
 
 
-@pytest.fixture(scope="module")
-def look():
+@pytest.fixture
+def look(browser):
     """What a browser sees of a file: its title, requests and complaints, and what is in it."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: none on the path, and CHROMIUM is not set")
-    with api.sync_playwright() as p:
-        browser = p.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
-        def opened(path: Path) -> dict:
-            page, asked, said, failed = browser.new_page(), [], [], []
-            page.on("request", lambda request: asked.append(request.url))
-            page.on("requestfailed", lambda request: failed.append(request.failure))
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.goto(path.as_uri(), wait_until="load")
-            found = page.evaluate(LOOK) | {"title": page.title(), "said": said, "failed": failed}
-            page.close()
-            return found | {"asked": [url for url in asked if url != path.as_uri()]}
+    def opened(path: Path) -> dict:
+        page, asked, said, failed = browser.new_page(), [], [], []
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("requestfailed", lambda request: failed.append(request.failure))
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.as_uri(), wait_until="load")
+        found = page.evaluate(LOOK) | {"title": page.title(), "said": said, "failed": failed}
+        page.close()
+        return found | {"asked": [url for url in asked if url != path.as_uri()]}
 
-        yield opened
-        browser.close()
+    return opened
 
 
 LOOK = """() => { const all = [...document.querySelectorAll("*")]; return {

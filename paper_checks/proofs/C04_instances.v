@@ -10,6 +10,11 @@
 
 From BDTheory Require Import Base C02 Useful C04.
 
+(* The goal x <= y, where y - x is the sum of squares e: 0 <= e is left. *)
+Ltac gap_is e :=
+  apply Rminus_le; apply Ropp_le_cancel; rewrite Ropp_0;
+  match goal with |- 0 <= ?x => replace x with e by (field; lra) end.
+
 #[export] Instance plane_lines Lv l_0 l_1 : Lines (two_rows Lv l_0 l_1).
 Proof.
   exists (fun a b t => (fst a + t * (fst b - fst a), snd a + t * (snd b - snd a))).
@@ -62,11 +67,7 @@ Proof.
     apply V_BDS_at; [exact HA3|]. fits.
   - intros lam Hlam. split; [|simpl; unfold sq; simpl; field; lra].
     intros [a b]. unfold mixed, F, uniform; simpl. unfold sq; simpl.
-    enough (0 <= (2 + lam) / 4 * (a - lam / (2 + lam)) ^ 2 + lam / 4 * b ^ 2) as H.
-    { apply Rminus_le. apply Ropp_le_cancel. rewrite Ropp_0.
-      match goal with |- 0 <= ?x => replace x with
-        ((2 + lam) / 4 * (a - lam / (2 + lam)) ^ 2 + lam / 4 * b ^ 2) by (field; lra) end.
-      exact H. }
+    gap_is ((2 + lam) / 4 * (a - lam / (2 + lam)) ^ 2 + lam / 4 * b ^ 2).
     apply Rplus_le_le_0_compat; (apply Rmult_le_pos; [lra|apply pow2_ge_0]).
 Qed.
 
@@ -96,11 +97,7 @@ Proof.
     apply V_BDS_at; [exact HA3|]. unfold P. fits.
   - intros lam Hlam. split; [|simpl; unfold sq; simpl; field; lra].
     intros [a b]. unfold mixed, F, uniform; simpl. unfold sq; simpl.
-    enough (0 <= (1 + lam) / 2 * (a - lam / (1 + lam)) ^ 2 + lam / 2 * b ^ 2) as H.
-    { apply Rminus_le. apply Ropp_le_cancel. rewrite Ropp_0.
-      match goal with |- 0 <= ?x => replace x with
-        ((1 + lam) / 2 * (a - lam / (1 + lam)) ^ 2 + lam / 2 * b ^ 2) by (field; lra) end.
-      exact H. }
+    gap_is ((1 + lam) / 2 * (a - lam / (1 + lam)) ^ 2 + lam / 2 * b ^ 2).
     apply Rplus_le_le_0_compat; (apply Rmult_le_pos; [lra|apply pow2_ge_0]).
 Qed.
 
