@@ -92,7 +92,11 @@ def terminable() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """In a worker of a pool: end with its parent. One that is killed leaves it waiting for ever."""
+    """In a worker of a pool: end with its parent, and silently at Ctrl-C, which goes to both.
+
+    A parent that is killed would leave it waiting for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def watch() -> None:
         if parent := parent_process():

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from . import saved
 from .selection import Selection
-from .storage import UNREADABLE, draft_folder, read_parts, reason, write_parts
 
-FILES = {"refinement.json", "arrays.npz"}
 HISTORY = ("round", "seconds", "val_loss", "score", "questions", "ess", "clipped", "empty")
 
 COUNTS = ("round", "empty")  # whole numbers
@@ -75,29 +74,15 @@ class Refinement:
     def save(self, folder: str | os.PathLike) -> Path:
         """Write `refinement.json` and `arrays.npz` into `folder`; all or nothing.
 
-        Raises FileExistsError where the folder holds something else than a refinement.
+        Raises FileExistsError where the folder holds something else than a refinement, or is to be
+        below a file.
         """
-        folder = Path(folder).resolve()
-        found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if folder.is_file() or found - FILES or folder == Path.cwd():
-            raise FileExistsError(
-                f"{folder} holds other files or is in use; needed an empty or new folder, or an "
-                "older refinement to replace; try another name"
-            )
-        with draft_folder(folder) as draft:
-            write_parts(draft, "refinement", *self.parts())
-        return folder
+        return saved.save(folder, "refinement", *self.parts())
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Refinement:
         """The refinement that `save` wrote. Raises ValueError where there is none."""
-        try:
-            return Refinement.of_parts(*read_parts(Path(folder), "refinement"))
-        except UNREADABLE as error:
-            raise ValueError(
-                f"{folder} is not a saved refinement ({reason(error)}); needed a "
-                "folder with refinement.json and arrays.npz; try the folder given to save"
-            ) from error
+        return saved.load(folder, "refinement", Refinement.of_parts)
 
     def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Everything in it: as JSON types, and as NumPy arrays by name."""

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_torch_array
 
+from . import saved
 from .problem import Array
-from .storage import UNREADABLE, File, draft_folder, read_parts, reason, write_parts
+from .storage import File
 from .weighted import apply_weights, chosen, largest, scaled
 from .weights import count_of
 
@@ -161,11 +162,7 @@ class Selection:
         Raises FileExistsError where the folder holds something else than a selection, or is to be
         below a file.
         """
-        folder = Path(folder).resolve()
-        _check_replaceable(folder)
-        with draft_folder(folder) as draft:
-            write_parts(draft, "selection", *self.parts())
-        return folder
+        return saved.save(folder, "selection", *self.parts())
 
     @staticmethod
     def load(folder: str | os.PathLike) -> Selection:
@@ -174,14 +171,7 @@ class Selection:
         torch tensors come back as torch tensors on the CPU. Raises ValueError where the folder
         does not hold a selection; never unpickles anything.
         """
-        folder = Path(folder)
-        try:
-            return Selection.of_parts(*read_parts(folder, "selection"))
-        except UNREADABLE as error:
-            raise ValueError(
-                f"{folder} is not a saved selection ({reason(error)}); needed a "
-                "folder with selection.json and arrays.npz; try the folder given to Selection.save"
-            ) from error
+        return saved.load(folder, "selection", Selection.of_parts)
 
     def parts(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Everything in it: as JSON types, and as NumPy arrays by name."""
@@ -255,21 +245,6 @@ def as_text(thing: Any) -> str:
     given = [(f.name, getattr(thing, f.name), f.default) for f in fields(thing) if f.repr]
     shown = [f"{name}={value!r}" for name, value, default in given if value != default]
     return f"{type(thing).__name__}({', '.join(shown)})"
-
-
-def _check_replaceable(folder: Path) -> None:
-    """FileExistsError unless the folder is free, empty, or holds a selection and nothing else."""
-    above = next(parent for parent in folder.parents if parent.exists())
-    if not above.is_dir():
-        raise FileExistsError(f"{above} is a file; needed a folder there; try another name")
-    if not folder.exists():
-        return
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if not folder.is_dir() or found - {"selection.json", "arrays.npz"} or folder == Path.cwd():
-        raise FileExistsError(
-            f"{folder} holds other files or is in use; needed an empty or new folder, or an older "
-            "selection to replace; try another name"
-        )
 
 
 # What is saved beside the arrays, and its types.

@@ -1,5 +1,4 @@
-"""Files and folders that are complete or absent, arrays in them (never pickle), and the one way to
-complain about a file.
+"""Files and folders that are complete or absent, and the one way to complain about a file.
 
 Every complaint is a ValueError of one line: file, column, row; what was got, what was needed, what
 to try.
@@ -9,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import glob
-import json
 import os
 import secrets
 import shutil
@@ -17,12 +15,8 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 from zipfile import BadZipFile
-
-import numpy as np
-
-from .archive import read_arrays, read_json
 
 try:
     import fcntl
@@ -221,18 +215,6 @@ def _flush(draft: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def write_parts(folder: Path, name: str, facts: dict[str, Any], arrays: dict[str, Any]) -> None:
-    """`name`.json and arrays.npz in the folder."""
-    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
-    (folder / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def read_parts(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What `write_parts` wrote. Raises one of UNREADABLE where it does not stand there."""
-    recover(folder)
-    return read_json(folder / f"{name}.json"), read_arrays(folder / "arrays.npz")
 
 
 def readable(path: File, kinds: str, content: str) -> None:

@@ -1,7 +1,8 @@
 """`python -m figures [NAME ...] [--quick] [--out FOLDER] [--jobs J]`: figures, each with its check.
 
 Exit status: 0; 1 where a figure's headline does not hold or it could not be made (the others are
-still made); 2 for a name that is no figure, or a folder that cannot be written.
+still made); 2 for a name that is no figure, or a folder that cannot be written; 130
+when interrupted.
 """
 
 from __future__ import annotations
@@ -81,7 +82,11 @@ def main(arguments: list[str] | None = None) -> int:
         )
         return 2
     names = options.names or known()
-    return 0 if make_all(names, options.out, options.quick, options.jobs) else 1
+    try:
+        return 0 if make_all(names, options.out, options.quick, options.jobs) else 1
+    except KeyboardInterrupt:
+        print("figures: interrupted; made are those with a line above", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

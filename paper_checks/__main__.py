@@ -21,7 +21,8 @@ facts around them, verified numerically. "margin" is the least distance of a mea
 edge of the band in which the claim puts it, in band widths; "control": with an assumption dropped
 the claim failed as predicted; "recovery": it came back; "proof": whether Coq has checked its core
 on this machine (python -m paper_checks.prove). Exit status: 0, 1 where a verdict is not acceptable,
-2 for bad input. Example: python -m paper_checks C04 --seeds 5 --report build/report"""
+2 for bad input, 130 when interrupted.
+Example: python -m paper_checks C04 --seeds 5 --report build/report"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,8 +47,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(
             f"--report is {args.report}, a file; needed a folder; try --report build/report"
         )
+    results: list[Result] = []
+    try:
+        check(chosen, args, results)
+    except KeyboardInterrupt:
+        count = f"{len(results)} of {len(chosen)} claims were checked"
+        print(f"paper_checks: interrupted; {count}", file=sys.stderr)
+        return 130
+    return 0 if all(result.acceptable for result in results) else 1
+
+
+def check(chosen: list[Entry], args: argparse.Namespace, results: list[Result]) -> None:
+    """Run these claims, print a row of each, append it to `results`, and write the files."""
     print(COLUMNS.format(*HEAD))
-    results = []
     for result in run(chosen, seeds=args.seeds, jobs=args.jobs, tick=progress):
         results.append(result)
         print_row(result)
@@ -57,7 +69,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.report.mkdir(parents=True, exist_ok=True)
         replace(args.report / "claims.json", as_json(results))
         print(write_report(args.report, chosen, results, figures=args.figures))
-    return 0 if all(result.acceptable for result in results) else 1
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -290,13 +290,16 @@ FILES = {
         first=text("run/selection.json", "[]")),
     "selection: no status": Bad(
         lambda: bdt.Selection.load("run"), "3 is not a valid Status",
-        first=change("run/selection.json", status=3)),
+        first=change("run/selection.json", status=3, digest="absent")),
     "selection: loss is text": Bad(
         lambda: bdt.Selection.load("run"), "val_loss",
-        first=change("run/selection.json", val_loss="low")),
+        first=change("run/selection.json", val_loss="low", digest="absent")),
+    "selection: another number": Bad(
+        lambda: bdt.Selection.load("run"), "not what was saved",
+        first=change("run/selection.json", val_loss=0.25)),
     "selection: another format": Bad(
         lambda: bdt.Selection.load("run"), "format",
-        first=change("run/selection.json", format=2)),
+        first=change("run/selection.json", format=2, digest="absent")),
     "selection: weights are text": Bad(
         lambda: bdt.Selection.load("run"), "weights",
         first=npz("run/arrays.npz", weights=np.array(["a", "b"]))),
@@ -316,6 +319,9 @@ FILES = {
         lambda: fitted().apply("w.csv"), "'weight'",
         first=text("w.csv", "a,weight\n" + "1,1\n" * 6)),
     # Refinements and checkpoints
+    "refinement: below a file": Bad(
+        lambda: Refinement(fitted(), fitted(), {}).save("val.csv/run"), "is a file",
+        FileExistsError),
     "refinement: a selection": Bad(lambda: Refinement.load("run"), "not a saved refinement"),
     "checkpoint: a file": Bad(lambda: rounds("val.csv"), "other files", FileExistsError),
     "checkpoint: of others": Bad(lambda: rounds("run"), "other files", FileExistsError),

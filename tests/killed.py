@@ -225,7 +225,7 @@ def load_all(folder: Path) -> None:
     """Load every result and state that has a name. Raises where one is damaged."""
     import bdtheory as bdt
     from bdtheory.refinement import Refinement
-    from bdtheory.storage import read_parts
+    from bdtheory.saved import read_parts
 
     for path in folder.rglob("*.json"):
         if any(part.startswith(".") for part in path.relative_to(folder).parts):

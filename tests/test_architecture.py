@@ -17,7 +17,7 @@ REPOSITORY = PACKAGE.parent
 # From the bottom up. A module may import from its own layer's folder and from layers above it here.
 LAYERS = [
     ["problem"],
-    ["archive", "storage", "rows", "csv_rows"],
+    ["archive", "storage", "saved", "rows", "csv_rows"],
     ["weights", "weighted", "selection", "drawing", "linalg", "rowspace"],
     ["models"],
     ["hypergradient", "ratios"],

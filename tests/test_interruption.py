@@ -11,6 +11,8 @@ import functools
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +33,7 @@ from bdtheory.launched import Terminated, terminable
 
 BY_NAME = {work.name: work for work in WORKS}
 KILL = signal.SIGKILL
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,31 @@ def test_terminated_says_so_in_one_line_and_leaves_nothing(bench):
     said = "bdtheory: terminated; go on with --resume, from out.unfinished"
     assert (ran.status, ran.said.splitlines()[-1]) == (143, said)
     bench.finished(folder, work)
+
+
+CHECKED = "paper_checks: interrupted; 1 of 2 claims were checked\n"
+DRAWN = "figures: interrupted; made are those with a line above\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "line", "said"),
+    [
+        ("paper_checks C05 C07 --seeds 6 --jobs 2", "C05", CHECKED),
+        ("figures coverage useful_weights trap --quick --out made", "coverage", DRAWN),
+    ],
+)
+def test_checks_and_figures_stop_at_ctrl_c_with_one_line(words, line, said, tmp_path):
+    command = [sys.executable, "-m", *words.split()]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, start_new_session=True, **streams
+    ) as process:
+        while not process.stdout.readline().startswith(line):  # its workers are at the next one
+            assert process.poll() is None
+        os.killpg(process.pid, signal.SIGINT)  # to all, as a terminal does
+        _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, said)
 
 
 def test_the_handler_is_there_for_the_command_alone(monkeypatch):

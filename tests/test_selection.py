@@ -51,6 +51,20 @@ def test_saving_replaces_an_older_selection_and_nothing_else(tmp_path):
     assert (tmp_path / "thesis" / "chapter.tex").read_text() == "x"
 
 
+def test_a_number_that_was_changed_is_seen_by_the_digest(tmp_path):
+    selection = fitted("ridge")
+    file = selection.save(tmp_path / "run") / "selection.json"
+    facts = json.loads(file.read_text())
+    file.write_text(json.dumps(facts))  # another layout, the same content
+    assert bdt.Selection.load(tmp_path / "run") == selection
+    file.write_text(json.dumps(facts | {"val_loss": facts["val_loss"] / 2}))
+    with pytest.raises(ValueError, match=r"selection\.json is not what was saved"):
+        bdt.Selection.load(tmp_path / "run")
+    del facts["digest"]  # as versions before it wrote
+    file.write_text(json.dumps(facts))
+    assert bdt.Selection.load(tmp_path / "run") == selection
+
+
 def test_no_pickle_is_read(tmp_path):
     folder = fitted("ridge").save(tmp_path / "run")
     np.savez(folder / "arrays.npz", weights=np.array([{"a": 1}], dtype=object))
@@ -70,6 +84,7 @@ def test_a_broken_folder_is_one_clear_error(tmp_path, damage):
         (folder / "selection.json").write_text("{")
     else:
         facts.pop("val_loss") if damage == "missing key" else facts.update(status="fine")
+        del facts["digest"]
         (folder / "selection.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError) as error:
         bdt.Selection.load(folder)
