@@ -41,7 +41,6 @@ from .compare_pairs import compare_pairs
 from .console import Progress, Row, print_selection, print_table, row_of
 from .inputs import choose_model, load, read_scores, settle_scores
 from .launched import (
-    interrupt_behind,
     interrupted,
     let_others_speak,
     need_one_process,
@@ -63,7 +62,7 @@ from .outputs import outputs, write_comparison, write_selection
 from .pairs_input import holds_pairs
 from .problem import Problem
 from .selection import Selection, Status, as_text
-from .storage import clipped, is_full
+from .storage import clipped, interrupt_behind, is_full
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -318,8 +317,8 @@ examples:
   bdtheory refine --task safety
 
 `bdtheory compare --help`, `bdtheory select --help` and `bdtheory refine --help` say more.
-Exit status: 0, or 2 for bad input, with one line that says what was got, what was needed and what
-to try."""
+Exit status: 0; 2 for bad input, with one line that says what was got, what was needed and what to
+try; 130 when interrupted, 143 when terminated, with one line that says how to go on."""
 
 SELECT = """\
 Weights for training samples, learned from trusted validation data, written to a folder. TRAIN is a

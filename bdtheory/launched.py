@@ -56,18 +56,6 @@ def interrupted(interrupt: KeyboardInterrupt) -> int:
     return 143 if terminated else 130
 
 
-def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """The interrupt that an error came of: closing what it cut short may raise one of its own.
-
-    zipfile does so in the midst of an archive, for one.
-    """
-    while not isinstance(error, KeyboardInterrupt):
-        if (before := error.__cause__ or error.__context__) is None:
-            return None
-        error = before
-    return error
-
-
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """SIGTERM raises `Terminated` in the block, so that what is unfinished is cleaned up.

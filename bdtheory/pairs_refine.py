@@ -26,6 +26,7 @@ from .refinement import Refinement
 from .refining import Generation
 from .rounds import Rounds
 from .selection import Selection, Status
+from .storage import recover
 from .weighted import ending_of
 
 MARKS = (*ADDED, "generated", "round")  # columns that have to be free in the training file
@@ -126,6 +127,7 @@ def _check_room(args: Namespace, data: PairData) -> None:
 def earlier(args: Namespace, data: PairData) -> Selection:
     """The selection of an earlier `bdtheory select`, which was made of the same by the same."""
     place = Path(args.selection)
+    recover(place)
     try:
         manifest = read_json(place / MANIFEST)
         options, sums = dict(manifest["options"]), manifest["sha256"]

@@ -15,12 +15,12 @@ import numpy as np
 
 from .archive import read_json
 from .console import StatusLine
-from .launched import interrupt_behind, launched_size
+from .launched import launched_size
 from .methods import learn_weights
 from .pairs_input import PairData
 from .problem import Problem
 from .selection import Selection, Status, as_text
-from .storage import UNREADABLE, discard, is_full, tidy
+from .storage import UNREADABLE, discard, interrupt_behind, is_full, tidy
 from .weights import effective_sample_size
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .archive import read_arrays, read_json
-from .storage import UNREADABLE, File, draft_folder, reason, recover
+from .storage import UNREADABLE, File, draft_folder, interrupt_behind, reason, recover
 
 Parts = tuple[dict[str, Any], dict[str, np.ndarray]]
 T = TypeVar("T")
@@ -60,7 +60,10 @@ def load(folder: File, name: str, make: Callable[..., T]) -> T:
 
 def write_parts(folder: Path, name: str, facts: dict[str, Any], arrays: dict[str, Any]) -> None:
     """`name`.json, with its digest, and arrays.npz in a folder that is there."""
-    np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
+    try:
+        np.savez(folder / "arrays.npz", allow_pickle=False, **arrays)
+    except ValueError as error:  # how zipfile closes an archive that Ctrl-C cut short
+        raise interrupt_behind(error) or error from None
     text = json.dumps(facts | {"digest": _digest(facts)}, indent=1)
     (folder / f"{name}.json").write_text(text + "\n")
 

@@ -135,6 +135,18 @@ def is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def interrupt_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """The interrupt that an error came of: closing what it cut short may raise one of its own.
+
+    zipfile does so in the midst of an archive, for one.
+    """
+    while not isinstance(error, KeyboardInterrupt):
+        if (before := error.__cause__ or error.__context__) is None:
+            return None
+        error = before
+    return error
+
+
 # Drafts are .draft-XXXXXXXX-NAME, and what they replace is meanwhile .old-XXXXXXXX-NAME. A process
 # has a lock on its draft, which the system takes from it however it ends. So a draft that can be
 # locked is nobody's, and the next run of the same output removes it. Where there are no locks

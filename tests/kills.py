@@ -36,7 +36,7 @@ ROOT = str(Path(__file__).parent.parent)
 sys.path[:0] = [path for path in (ROOT, f"{ROOT}/tests") if path not in sys.path]
 from killed import CHECKS, WORKS, Work, content, inputs, leftovers, load_all  # noqa: E402
 
-from bdtheory.launched import interrupt_behind  # noqa: E402
+from bdtheory.storage import interrupt_behind  # noqa: E402
 
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "shutil.rmtree"}
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)

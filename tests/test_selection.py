@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -63,6 +64,22 @@ def test_a_number_that_was_changed_is_seen_by_the_digest(tmp_path):
     del facts["digest"]  # as versions before it wrote
     file.write_text(json.dumps(facts))
     assert bdt.Selection.load(tmp_path / "run") == selection
+
+
+def test_an_interrupt_amid_an_archive_stays_one(tmp_path, monkeypatch):
+    close = zipfile._ZipWriteFile.close
+
+    def cut(member):
+        monkeypatch.setattr(zipfile._ZipWriteFile, "close", close)
+        raise KeyboardInterrupt
+
+    selection = fitted("ridge")
+    selection.save(tmp_path / "run")
+    monkeypatch.setattr(zipfile._ZipWriteFile, "close", cut)
+    with pytest.raises(KeyboardInterrupt):  # zipfile makes a ValueError of it
+        selection.save(tmp_path / "run")
+    assert bdt.Selection.load(tmp_path / "run") == selection
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
 def test_no_pickle_is_read(tmp_path):
