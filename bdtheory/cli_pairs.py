@@ -160,7 +160,7 @@ def _select(args: Namespace, processes: Processes) -> None:
         result = write_selected(places.folder, args, data, fit)
         write_result(places.file, result)
     say(notes_on(fit), sys.stderr)
-    print_result(sys.stdout, data, fit, result)
+    print_result(sys.stdout, data, fit, result, args.top)
     ending = ending_of(args.train)
     files = [f"weighted{ending}", *([f"selected{ending}"] if args.top else []), FILES]
     sys.stdout.write(f"written to {args.output}: {', '.join(files)}\n")
@@ -198,10 +198,13 @@ def dry_run(args: Namespace) -> None:
         raise
 
 
-def print_result(stream: TextIO, data: PairData, fit: Selection, result: dict[str, Any]) -> None:
+def print_result(
+    stream: TextIO, data: PairData, fit: Selection, result: dict[str, Any], top: float | None
+) -> None:
     """The numbers, and the pairs of lowest weight to look at first."""
     weight = scaled(to_numpy(fit.weights), data.rows, len(data.train))
     test, area = result["test_loss"], result["auc"]
+    rule = "weight >= 1" if top is None else f"--top {top:g}"
     lines = [
         f"{result['method']}: {fit.message}",
         f"validation loss        {result['val_loss']:#.4g}, at the start "
@@ -209,7 +212,7 @@ def print_result(stream: TextIO, data: PairData, fit: Selection, result: dict[st
         "" if test is None else f"test loss              {test:#.4g}",
         f"effective sample size  {result['ess']:.1f} of {result['N']} training pairs",
         "" if area is None else f"AUC of the weights     {area:.3f}",
-        f"selected               {result['selected']} of {len(data.train)} rows",
+        f"selected               {result['selected']} of {len(data.train)} rows ({rule})",
         "lowest weights (mean 1):",
     ]
     for k in data.rows[np.argsort(weight[data.rows], kind="stable")[:5]]:

@@ -616,7 +616,10 @@ def test_resume_with_other_options_is_told_so(files, capsys, monkeypatch):
 def test_the_report_says_what_losses_count(files, capsys, normalise, unit):
     assert run(f"select {BASE} --passes 1 --top 0.25 --normalise {normalise} -o out") == 0
     assert f"Losses are in nats per {unit}." in Path("out/report.html").read_text()
-    assert "selected               3 of 12 rows" in capsys.readouterr().out
+    assert "selected               3 of 12 rows (--top 0.25)\n" in capsys.readouterr().out
+    assert run(f"select {BASE} --passes 1 --normalise {normalise} -o all") == 0
+    count = sum(row["weight"] >= 1 for row in read_rows("all/weighted.jsonl"))
+    assert f"selected               {count} of 12 rows (weight >= 1)\n" in capsys.readouterr().out
 
 
 def test_the_estimate_adds_up_steps_and_evaluations(files, monkeypatch):
