@@ -232,7 +232,14 @@ def divergence(w: Array) -> float:
 
 
 def slope(w: Array) -> Array:
-    """dKL/dw_i = log(N w_i) + 1, (N,); at w_i = 0 a large negative number instead of -inf."""
+    """dKL/dw_i = log(N w_i) + 1, (N,); at w_i = 0 a large negative number instead of -inf.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> slope(np.array([0.5, 0.5])).tolist()
+    [1.0, 1.0]
+    """
     xp = array_namespace(w)
     return xp.log(w.shape[0] * xp.clip(w, xp.finfo(w.dtype).smallest_normal, None)) + 1.0
 
