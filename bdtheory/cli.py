@@ -38,7 +38,7 @@ from .cli_pairs import (
 )
 from .cli_refine import REFINE, REFINE_EPILOG, refine, refine_options
 from .compare_pairs import compare_pairs
-from .console import Progress, Row, print_selection, print_table, row_of
+from .console import Progress, Row, prepare_stdout, print_selection, print_table, row_of
 from .inputs import choose_model, load, read_scores, settle_scores
 from .launched import (
     interrupted,
@@ -62,7 +62,7 @@ from .outputs import outputs, write_comparison, write_selection
 from .pairs_input import holds_pairs
 from .problem import Problem
 from .selection import Selection, Status, as_text
-from .storage import clipped, interrupt_behind, is_full
+from .storage import clipped, interrupt_behind, is_full, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Bad input gives one line on standard error and leaves nothing written.
     """
+    prepare_stdout()
     try:
         with terminable():
             args = build_parser().parse_args(argv)
@@ -88,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if silent():
             let_others_speak()
         else:
-            print("bdtheory: error:", " ".join(explained(error).split()), file=sys.stderr)
+            said = printable(" ".join(explained(error).split()))
+            print("bdtheory: error:", said, file=sys.stderr)
         return 2
     return 0
 

@@ -20,7 +20,7 @@ from .methods.parallel import Processes
 from .outputs import Places, outputs
 from .pairs_estimate import print_estimate
 from .pairs_input import PairData, lengths, load_pairs, method_of
-from .pairs_output import write_result, write_selected
+from .pairs_output import write_selected
 from .pairs_run import explained, learned, notes_on, say, unfinished, unfinished_folder
 from .rows import shown
 from .selection import Selection, to_numpy
@@ -156,9 +156,7 @@ def _select(args: Namespace, processes: Processes) -> None:
         folder, places, data = together(processes, opened)
         say(data.notes(), sys.stderr)
         fit = learned(data, data.problem(), method_of(args), args, folder)
-        assert places.folder is not None
-        result = write_selected(places.folder, args, data, fit)
-        write_result(places.file, result)
+        result = write_selected(places, args, data, fit)
     say(notes_on(fit), sys.stderr)
     print_result(sys.stdout, data, fit, result, args.top)
     ending = ending_of(args.train)

@@ -204,9 +204,10 @@ def earlier_result(args: Namespace) -> tuple[Refinement, list[dict[str, float]]]
         ) from None
     for name, value in options_of(args).items():
         if name != "rounds" and options.get(name) != value:
+            made = options.get(name)
             raise ValueError(
-                f"{folder} was made with {name} {options.get(name)!r}, got {value!r}; needed the "
-                f"same to go on; try --{name.replace('_', '-')} {options.get(name)}"
+                f"{folder} was made with {name} {made!r:.40}, got {value!r}; needed the same to "
+                f"go on; try --{name.replace('_', '-')} {made!s:.40}"
             )
     found = Refinement.load(folder / "refinement")
     if found.rounds > args.rounds:

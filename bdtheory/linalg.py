@@ -144,7 +144,11 @@ def _solve_semidefinite(H: Array) -> Solve:
     xp = array_namespace(H)
     size = xp.linalg.diagonal(H)
     d = xp.where(size > 0, 1.0 / xp.sqrt(xp.where(size > 0, size, 1.0 + 0.0 * size)), 0.0 * size)
-    values, Q = xp.linalg.eigh(d[:, None] * H * d)
+    values = None
+    with unless_singular():
+        values, Q = xp.linalg.eigh(d[:, None] * H * d)
+    if values is None:  # H is not finite: nor is what comes out, and the caller looks at that
+        return lambda b: xp.nan * b
     cut = float(xp.max(xp.abs(values))) * H.shape[0] * float(xp.finfo(H.dtype).eps)
     keep = values > cut
     inverse = xp.where(keep, 1.0 / xp.where(keep, values, xp.ones_like(values)), 0.0 * values)
@@ -164,6 +168,10 @@ class Krylov(NamedTuple):
     converged: bool
 
 
+# Of a residual: more than sqrt(cond H) for any H that float64 can tell from a singular one.
+GROWN = 1e12
+
+
 def conjugate_gradients(
     matvec: Solve, b: Array, *, preconditioner: Solve, rtol: float, max_steps: int
 ) -> Krylov:
@@ -173,8 +181,9 @@ def conjugate_gradients(
     x where M is about H^-1. Preconditioned conjugate gradients (Hestenes and Stiefel 1952; Golub
     and Van Loan, Alg. 11.5.1). Differences from the textbook:
     1. the preconditioner's answer is the first step, so an exact preconditioner ends at once;
-    2. a direction of non-positive curvature, or a preconditioner that is not positive, stops the
-       iteration with `converged=False`: the caller factorises anew.
+    2. a direction of non-positive curvature, a preconditioner that is not positive, or a residual
+       that has grown by `GROWN` stops the iteration with `converged=False`: the caller factorises
+       anew.
     """
     xp = array_namespace(b)
     if not bool(xp.any(b != 0)):
@@ -182,7 +191,7 @@ def conjugate_gradients(
     x, r = xp.zeros_like(b), b
     z = preconditioner(r)
     d, rz = z, dot(r, z)
-    target = rtol**2 * rz
+    target, most = rtol**2 * rz, GROWN * float(xp.max(xp.abs(b)))
     for step in range(max_steps):
         Hd = matvec(d)
         curvature = dot(d, Hd)
@@ -190,6 +199,8 @@ def conjugate_gradients(
             return Krylov(x, step, False)
         alpha = rz / curvature
         x, r = x + alpha * d, r - alpha * Hd
+        if not float(xp.max(xp.abs(r))) < most:  # NaN as well; float32 may not hold it
+            return Krylov(x, step + 1, False)
         z = preconditioner(r)
         rz, previous = dot(r, z), rz
         if 0 <= rz <= target:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 import platform
@@ -21,19 +20,25 @@ from .archive import read_json
 from .console import RoundRow, Row
 from .problem import Problem
 from .refinement import Refinement
+from .rows import ENDINGS
 from .selection import Selection, as_text
-from .storage import draft_file, draft_folder, recover
+from .storage import draft_file, draft_folder, recover, sha256
 from .tasks import write_csv
 
 MANIFEST = "manifest.json"  # of pairs, in the place of config.json
+UNFINISHED = ".unfinished"  # after the name of -o: the state of a run on pairs
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where to write while the work goes on: drafts, moved to their places at the end."""
+    """Where to write while the work goes on: drafts, moved to their places at the end.
+
+    sums : sha256 of each data file, by its path, taken before the work.
+    """
 
     folder: Path | None
     file: Path | None
+    sums: dict[str, str]
 
 
 @contextmanager
@@ -41,27 +46,43 @@ def outputs(args: Namespace, command: str) -> Iterator[Places]:
     """Drafts of -o FOLDER and --json FILE, made before the work: what cannot be written is found
     out at once. They are moved to their places if the block succeeds, else removed.
     """
-    inputs = [Path(path).resolve() for path in input_files(args)]
-    if args.json is not None:
-        place = Path(args.json).resolve()
-        if place in inputs:
-            raise ValueError(
-                f"{args.json} is read as data; needed a file of its own; try another --json FILE"
-            )
-        if args.output is not None and Path(args.output).resolve() in place.parents:
-            raise ValueError(
-                f"{args.json} is inside {args.output}; needed a file outside the "
-                "folder, which is replaced as a whole; try another --json FILE"
-            )
+    check_apart(args)
+    sums = {path: sha256(path) for path in input_files(args) if Path(path).is_file()}
     written = False
     try:
         with _draft_file(args.json) as file, _draft_folder(args.output, command) as folder:
-            yield Places(folder, file)
+            yield Places(folder, file, sums)
             written = True
     except KeyboardInterrupt as late:
         if written:
             late.args = ("the result was being moved to its place, where it is whole or not there",)
         raise
+
+
+def check_apart(args: Namespace) -> None:
+    """A ValueError where one place to write is within the other, or what is read within one."""
+    folder = None if args.output is None else Path(args.output).resolve()
+    file = None if args.json is None else Path(args.json).resolve()
+    for path in read_places(args):
+        place = Path(path).resolve()
+        if file is not None and (file == place or place in file.parents):
+            raise ValueError(
+                f"{args.json} is read as data, or in a folder that is ({path}); needed a file of "
+                "its own; try another --json FILE"
+            )
+        if folder is not None and folder in (place, *place.parents) and not _in_use(folder):
+            raise ValueError(
+                f"{path} is read, and {args.output} would be replaced with all that is in it; "
+                "needed a folder of its own; try another -o FOLDER"
+            )
+    if folder is None or file is None:
+        return
+    own = (folder, folder.with_name(f"{folder.name}{UNFINISHED}"))
+    if file in folder.parents or any(place == file or place in file.parents for place in own):
+        raise ValueError(
+            f"--json {args.json} and -o {args.output} are in one another's way; needed a file "
+            "outside the folder, which is replaced as a whole; try another --json FILE"
+        )
 
 
 @contextmanager
@@ -112,7 +133,7 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
         return
     if not place.is_dir():
         raise ValueError(f"{path} is a file; needed a folder; try another -o FOLDER")
-    if place == Path.cwd() or place in Path.cwd().parents or place.is_mount():
+    if _in_use(place):
         raise ValueError(
             f"{path} cannot be replaced while it is in use; needed a folder of its "
             "own; try a folder inside it"
@@ -130,6 +151,10 @@ def _check_replaceable(path: str, place: Path, command: str) -> None:
         )
 
 
+def _in_use(place: Path) -> bool:
+    return place == Path.cwd() or place in Path.cwd().parents or place.is_mount()
+
+
 def _listed(path: Path, command: str) -> set[str]:
     """The files that belong to a result of `command`, as it says itself; none of another one."""
     try:
@@ -141,7 +166,17 @@ def _listed(path: Path, command: str) -> set[str]:
 
 def input_files(args: Namespace) -> list[str]:
     """The data files that a command reads."""
-    paths = (getattr(args, name, None) for name in ("train", "val", "test"))
+    return _given(args, "train", "val", "test")
+
+
+def read_places(args: Namespace) -> list[str]:
+    """All files and folders that a command reads: of pairs also the model, and a selection."""
+    pairs = Path(getattr(args, "train", None) or "").suffix.lower() in ENDINGS
+    return [*input_files(args), *(_given(args, "model", "selection") if pairs else [])]
+
+
+def _given(args: Namespace, *names: str) -> list[str]:
+    paths = (getattr(args, name, None) for name in names)
     return [path for path in paths if path is not None]
 
 
@@ -149,7 +184,7 @@ def write_comparison(places: Places, args: Namespace, problem: Problem, rows: li
     """compare.csv, compare.json and config.json into the folder, the rows into the --json file."""
     write_rows_of(places, rows)
     if places.folder:
-        _write_config(places.folder, "bdtheory compare", args, problem, {})
+        _write_config(places, "bdtheory compare", args, problem, {})
 
 
 def write_rows_of(places: Places, rows: list[Row]) -> None:
@@ -184,7 +219,7 @@ def write_selection(
         columns = ["iteration", "seconds", "val_loss"]
         write_csv(places.folder / "history.csv", columns, zip(*history, strict=True))
         fit.save(places.folder / "selection")
-        _write_config(places.folder, "bdtheory select", args, problem, result)
+        _write_config(places, "bdtheory select", args, problem, result)
 
 
 def write_rounds(
@@ -218,11 +253,11 @@ def write_rounds(
         (places.folder / "examples.txt").write_text("\n".join(blocks))
         found.save(places.folder / "refinement")
         torch = importlib.metadata.version("torch")
-        _write_config(places.folder, "bdtheory refine", args, problem, result, torch=torch)
+        _write_config(places, "bdtheory refine", args, problem, result, torch=torch)
 
 
 def _write_config(
-    folder: Path,
+    places: Places,
     command: str,
     args: Namespace,
     problem: Problem,
@@ -230,13 +265,15 @@ def _write_config(
     **versions: str,
 ) -> None:
     """config.json: what is needed to run this again, and which files are the result's."""
+    folder = places.folder
+    assert folder is not None
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     config = {
         "command": command,
         "files": sorted([*files, "config.json"]),
         "options": options_of(args),
         "model": as_text(problem.model),
-        "sha256": {path: _sha256(path) for path in input_files(args)},
+        "sha256": places.sums,
         "versions": {
             "bdtheory": __version__,
             "numpy": np.__version__,
@@ -252,11 +289,6 @@ def options_of(args: Namespace) -> dict[str, Any]:
     """The options that say what a result is, not where it went or how it came to be."""
     skipped = ("command", "output", "json", "resume", "dry_run", *getattr(args, "refused", ()))
     return {name: value for name, value in vars(args).items() if name not in skipped}
-
-
-def _sha256(path: str) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

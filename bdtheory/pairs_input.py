@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
-import os
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from .models.huggingface import HuggingFaceLM
 
 GOOD = {"1", "1.0", "true", "good", "clean"}
-MODEL_FILES = (".safetensors", ".json", ".jinja", ".model", ".txt")
 LARGEST = float(np.finfo(np.float64).max)
 
 
@@ -220,26 +217,6 @@ def training_of(args: Namespace, training: Any, N: int) -> Any:
 def method_of(args: Namespace) -> Penalty | BMO:
     """--method at settings for few passes: BMO ends warm, else a handful of rows has it all."""
     return Penalty(gamma=1.0) if args.method == "penalty" else BMO(hot=3.0, cold=0.5)
-
-
-def model_files(folder: str) -> dict[str, str]:
-    """sha256 by name of the model's own files, and of its tokenizer's."""
-    place = Path(folder)
-    if not os.path.isdir(folder):  # a name in the local cache
-        from transformers.utils.hub import cached_file
-
-        from .models.network import offline
-
-        with offline():
-            place = Path(str(cached_file(folder, "config.json", local_files_only=True))).parent
-    paths = sorted(path for path in place.iterdir() if path.suffix in MODEL_FILES)
-    return {path.name: sha256(path) for path in paths}
-
-
-def sha256(path: str | Path) -> str:
-    """The checksum of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def lengths(tokens: Encoded) -> np.ndarray:

@@ -17,8 +17,8 @@ import numpy as np
 
 from . import __version__, report
 from .launched import launched_size
-from .outputs import MANIFEST, input_files, options_of, write_json
-from .pairs_input import PairData, lengths, model_files, sha256
+from .outputs import MANIFEST, Places, options_of, write_json
+from .pairs_input import PairData, lengths
 from .report import Shown
 from .selection import Selection, as_text, to_numpy
 from .tasks import Pairs, write_csv, write_rows
@@ -30,22 +30,28 @@ PACKAGES = ("numpy", "torch", "transformers", "tokenizers", "peft", "matplotlib"
 SHOWN = 10  # pairs in each table of the report
 
 
-def write_selected(folder: Path, args: Namespace, data: PairData, fit: Selection) -> dict[str, Any]:
-    """All files of `select` for pairs, into the folder; the numbers of the result."""
+def write_selected(
+    places: Places, args: Namespace, data: PairData, fit: Selection
+) -> dict[str, Any]:
+    """All files of `select` for pairs, into the folder, and the numbers into the --json file; these
+    numbers."""
+    folder = places.folder
+    assert folder is not None
     N, ending = len(data.train), ending_of(args.train)
     weight = scaled(to_numpy(fit.weights), data.rows, N)
     gate = chosen(weight, data.rows, args.top)
     rows = with_weights(data.train.rows, weight, gate)
-    write_rows(folder / f"weighted{ending}", rows)
+    write_rows(folder / f"weighted{ending}", rows, like=args.train)
     if args.top is not None:
         kept = [row for row, s in zip(rows, gate, strict=True) if s]
-        write_rows(folder / f"selected{ending}", kept)
+        write_rows(folder / f"selected{ending}", kept, like=args.train)
     result = result_of(data, fit) | {"selected": int(gate.sum())}
     write_run(folder, fit)
     (folder / "model-card.md").write_text(card(args, data, fit, result), encoding="utf-8")
     html = selection_report(args, data, fit, result, weight)
     (folder / "report.html").write_text(html, encoding="utf-8")
-    write_manifest(folder, "bdtheory select", args, data, fit.method, result)
+    write_manifest(places, "bdtheory select", args, data, fit.method, result)
+    write_result(places.file, result)
     return result
 
 
@@ -87,7 +93,7 @@ def untimed(fit: Selection) -> Selection:
 
 
 def write_manifest(
-    folder: Path,
+    places: Places,
     command: str,
     args: Namespace,
     data: PairData,
@@ -95,6 +101,8 @@ def write_manifest(
     result: dict[str, Any],
 ) -> None:
     """manifest.json: from what, with what and how the files beside it were made."""
+    folder = places.folder
+    assert folder is not None
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
     manifest = {
         "command": command,
@@ -103,8 +111,8 @@ def write_manifest(
         "seed": args.seed,
         "method": method,
         "model": as_text(data.model),
-        "sha256": {path: sha256(path) for path in input_files(args)},
-        "model_sha256": model_files(args.model),
+        "sha256": places.sums,
+        "model_sha256": data.model.files,
         "template": data.tokens["train"].template,
         "tokens": {name: counts(data, name) for name in data.tokens},
         "validation_pairs_in_training": data.shared,

@@ -18,8 +18,7 @@ from .cli_pairs import FILES, PAIRS, TABLES, need_output, one_of, settle
 from .methods.checkpoint import Checkpoint
 from .models.checks import check_count
 from .outputs import MANIFEST, options_of, outputs
-from .pairs_input import ADDED, PairData, load_pairs, method_of, model_files, sha256
-from .pairs_output import write_result
+from .pairs_input import ADDED, PairData, load_pairs, method_of
 from .pairs_refined import COMMAND, Made, print_refined, write_refined
 from .pairs_run import learned, notes_on, say, unfinished
 from .refinement import Refinement
@@ -85,13 +84,11 @@ def refine_pairs(args: Namespace) -> None:
         if args.selection is None:
             offline = learned(data, problem, method, args, folder)
         else:
-            offline = earlier(args, data)
+            offline = earlier(args, data, places.sums)
         rounds = PairRounds(problem, method, generation_of(args, data), None, args.seed)
         go_on(rounds, offline, args, folder / "rounds")
         made = texts_of(data, rounds.made)
-        assert places.folder is not None
-        result = write_refined(places.folder, args, data, rounds.found, made)
-        write_result(places.file, result)
+        result = write_refined(places, args, data, rounds.found, made)
     say(notes_on(offline), sys.stderr)
     if result["not_ended"]:
         cut = f"{result['not_ended']} of {len(made.texts)} generated responses did not end within"
@@ -124,30 +121,30 @@ def _check_room(args: Namespace, data: PairData) -> None:
         )
 
 
-def earlier(args: Namespace, data: PairData) -> Selection:
+def earlier(args: Namespace, data: PairData, sums: dict[str, str]) -> Selection:
     """The selection of an earlier `bdtheory select`, which was made of the same by the same."""
     place = Path(args.selection)
     recover(place)
     try:
         manifest = read_json(place / MANIFEST)
-        options, sums = dict(manifest["options"]), manifest["sha256"]
-        theirs = {name: sums[options[name]] for name in ("train", "val")}
+        options = dict(manifest["options"])
+        theirs = {name: manifest["sha256"][options[name]] for name in ("train", "val")}
         model = manifest["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{place} is no result to go on from ({type(error).__name__}); needed a folder that "
             "bdtheory select wrote of pairs; try leaving --selection out"
         ) from None
-    mine = {name: sha256(getattr(args, name)) for name in ("train", "val")}
+    mine = {name: sums[getattr(args, name)] for name in ("train", "val")}
     for name in [name for name in mine if mine[name] != theirs[name]]:
         _refuse(place, f"another {name} file than {getattr(args, name)}")
-    if model != model_files(args.model):
+    if model != data.model.files:
         _refuse(place, f"another model than {args.model}")
     paths = {"train", "val", "test", "model", "truth", *FREE, "selection"}
     for name, value in options_of(args).items():
         if name not in paths and options.get(name) != value:
             option = name.replace("_", "-")
-            _refuse(place, f"{option} {options.get(name)!r}, got {value!r}")
+            _refuse(place, f"{option} {options.get(name)!r:.40}, got {value!r}")
     return Selection.load(place / "selection")
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from . import report
 from .console import finite
+from .outputs import Places
 from .pairs_input import PairData
 from .pairs_output import (
     HISTORY,
@@ -25,6 +26,7 @@ from .pairs_output import (
     text_of,
     untimed,
     write_manifest,
+    write_result,
 )
 from .refinement import Refinement
 from .report import Shown
@@ -56,14 +58,16 @@ class Made:
 
 
 def write_refined(
-    folder: Path, args: Namespace, data: PairData, found: Refinement, made: Made
+    places: Places, args: Namespace, data: PairData, found: Refinement, made: Made
 ) -> dict[str, Any]:
-    """All files of `refine` for pairs, into the folder; the numbers of the result."""
+    """All files of `refine` for pairs, into the folder, and the numbers into the --json file; these
+    numbers."""
+    folder = places.folder
+    assert folder is not None
     N, kept = len(data.train), made.kept
     weight = weights(data, found, made)
-    write_rows(
-        folder / f"refined{ending_of(args.train)}", enlarged(args, data, found, made, weight)
-    )
+    rows = enlarged(args, data, found, made, weight)
+    write_rows(folder / f"refined{ending_of(args.train)}", rows, like=args.train)
     result = {
         "offline": result_of(data, found.offline),
         "rounds": [
@@ -91,7 +95,8 @@ def write_refined(
     (folder / "model-card.md").write_text(words, encoding="utf-8")
     html = refined_report(args, data, found, made, weight, words)
     (folder / "report.html").write_text(html, encoding="utf-8")
-    write_manifest(folder, COMMAND, args, data, found.offline.method, result)
+    write_manifest(places, COMMAND, args, data, found.offline.method, result)
+    write_result(places.file, result)
     return result
 
 

@@ -17,6 +17,7 @@ from .archive import read_json
 from .console import StatusLine
 from .launched import launched_size
 from .methods import learn_weights
+from .outputs import UNFINISHED
 from .pairs_input import PairData
 from .problem import Problem
 from .selection import Selection, Status, as_text
@@ -27,7 +28,7 @@ from .weights import effective_sample_size
 def unfinished_folder(args: Namespace) -> Path:
     """OUT.unfinished, beside the folder of the result."""
     place = Path(args.output).resolve()
-    return place.with_name(f"{place.name}.unfinished")
+    return place.with_name(f"{place.name}{UNFINISHED}")
 
 
 @contextlib.contextmanager
@@ -63,7 +64,7 @@ def unfinished(args: Namespace) -> Iterator[Path]:
 
 def _check(args: Namespace, folder: Path) -> None:
     """Whether --resume fits what is there."""
-    shown = f"{os.path.normpath(args.output)}.unfinished"
+    shown = f"{os.path.normpath(args.output)}{UNFINISHED}"
     if folder.exists() and not args.resume:
         raise ValueError(
             f"{shown} is there, of a run that did not end; needed to know what to do with it; try "
@@ -100,7 +101,7 @@ def _of_another_run(error: BaseException, args: Namespace) -> str:
     return (
         f"got --resume with other options or files than the interrupted run had "
         f"({str(error).partition('; try ')[0]}); needed the same; try the same command, or delete "
-        f"{os.path.normpath(args.output)}.unfinished to start anew"
+        f"{os.path.normpath(args.output)}{UNFINISHED} to start anew"
     )
 
 

@@ -29,6 +29,7 @@ import copy
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_torch_array
 
 Array = Any  # a NumPy array or a torch tensor: what comes in decides what goes out
 
@@ -79,7 +80,9 @@ class Problem:
         self.train, self.val, self.test, self.classes = model.prepare(train, val, test)
         self.N, self.m = len(self.train), len(self.val)
         self.size = int(np.prod(getattr(self.train, "X", np.empty(self.N)).shape))
-        self.groups, self.group_names = _group_codes(groups, self.N)
+        self.groups, self.group_names = None, None
+        if groups is not None:
+            self.groups, self.group_names = group_codes(groups, self.N)
 
     def __repr__(self) -> str:
         test = "" if self.test is None else f", test={len(self.test)}"
@@ -100,21 +103,51 @@ class Problem:
         return self.train.join(self.val)
 
 
-def _group_codes(groups: Any, N: int) -> tuple[np.ndarray | None, list | None]:
-    """Integer codes 0..G-1 (N,) and the sorted names of the groups."""
-    if groups is None:
-        return None, None
-    labels = np.asarray(groups, dtype=object)  # as they are: NaN among texts must not become 'nan'
-    if labels.shape != (N,):
+def refuse_masked(a: Any, what: str) -> None:
+    """A ValueError for masked entries: `numpy.asarray` would read the number beneath each mask."""
+    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
         raise ValueError(
-            f"groups has shape {labels.shape}; needed one label per training sample, ({N},); "
+            f"{what} have masked entries; needed a value in every place; "
+            "try dropping or imputing those rows, then numpy.asarray"
+        )
+
+
+def exact_array(a: Any) -> np.ndarray:
+    """`numpy.asarray`, but a list of whole numbers stays exact: Python's where int64 is too small.
+
+    Examples
+    --------
+    >>> exact_array([2**63 + 1, -1]).tolist() == [2**63 + 1, -1], exact_array([1, 2]).dtype.kind
+    (True, 'i')
+    """
+    array = np.asarray(a)
+    if array.dtype.kind == "f" and isinstance(a, list | tuple) and all(type(v) is int for v in a):
+        return np.asarray(a, dtype=object) if len(a) else array
+    return array
+
+
+def group_codes(groups: Any, n: int, each: str = "training sample") -> tuple[np.ndarray, list[Any]]:
+    """Integer codes 0..G-1 (n,) and the sorted names of the groups, one label for `each`.
+
+    Examples
+    --------
+    >>> codes, names = group_codes(["web", "lab", "web"], 3)
+    >>> codes.tolist(), names
+    ([1, 0, 1], ['lab', 'web'])
+    """
+    refuse_masked(groups, "groups")
+    groups = groups.detach().cpu().numpy() if is_torch_array(groups) else groups
+    labels = np.asarray(groups, dtype=object)  # as they are: NaN among texts must not become 'nan'
+    if labels.shape != (n,):
+        raise ValueError(
+            f"groups has shape {labels.shape}; needed one label per {each}, ({n},); "
             "try a list with the group of each row"
         )
     for row, label in enumerate(labels.tolist()):
-        if label is None or label != label or label == "":
+        if _no_label(label):
             raise ValueError(
-                f"groups has no label at row {row} (got {label!r}); needed one for every training "
-                "sample; try a group of its own, such as 'unknown', for the unlabelled"
+                f"groups has no label at row {row} (got {label!r}); needed one for every {each}; "
+                "try a group of its own, such as 'unknown', for the unlabelled"
             )
     try:
         names, codes = np.unique(labels, return_inverse=True)
@@ -124,3 +157,11 @@ def _group_codes(groups: Any, N: int) -> tuple[np.ndarray | None, list | None]:
             "try turning all of them into strings"
         ) from None
     return codes.reshape(-1), names.tolist()
+
+
+def _no_label(label: Any) -> bool:
+    """Whether this is None, NaN, an empty text, or the NA of pandas, which has no truth value."""
+    try:
+        return label is None or label is np.ma.masked or bool(label != label or label == "")
+    except TypeError:
+        return True

@@ -18,7 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 from .models.checks import check_number
-from .problem import Array
+from .problem import Array, group_codes, refuse_masked
 from .selection import to_numpy
 from .weights import effective_sample_size
 
@@ -69,7 +69,7 @@ def importance_weights(
     Raises
     ------
     ValueError : for shapes that differ, a NaN or infinite entry, tau <= 0, clip <= 0, a group whose
-        ratios are all 0, and a ratio too large for the dtype.
+        ratios are all 0, a group label that is missing, and a ratio too large for the dtype.
 
     Examples
     --------
@@ -108,6 +108,7 @@ def reweighted_mean(f: Array, log_pi: Array, log_pi_old: Array) -> Estimate:
     (1.25, 0.25)
     """
     log_rho = _log_ratios(log_pi, log_pi_old)
+    refuse_masked(f, "the values of f")
     xp, n = array_namespace(log_rho), log_rho.shape[0]
     f = _like(f, log_rho)
     if f.ndim < 1 or f.shape[0] != n:
@@ -132,6 +133,8 @@ def _like(a: Any, b: Array) -> Array:
 
 def _log_ratios(log_pi: Array, log_pi_old: Array) -> Array:
     """log rho (n,), checked; -inf where pi_theta = 0."""
+    refuse_masked(log_pi, "the numbers of log_pi")
+    refuse_masked(log_pi_old, "the numbers of log_pi_old")
     log_pi = log_pi if is_array_api_obj(log_pi) else np.asarray(log_pi)
     xp = array_namespace(log_pi)
     if log_pi.dtype not in (xp.float32, xp.float64):
@@ -186,13 +189,7 @@ def _exp(log_w: Array) -> Array:
 def _normalised(log_w: Array, groups: Any) -> Array:
     """n_g exp(log_w_i) / sum over i's group g: mean 1 in each group, without overflow."""
     xp, (n,) = array_namespace(log_w), log_w.shape
-    labels = to_numpy(groups)
-    if labels.shape != (n,):
-        raise ValueError(
-            f"groups has shape {labels.shape}; needed one label per response, ({n},); "
-            "try the number of its question"
-        )
-    names, codes = np.unique(labels, return_inverse=True)
+    codes, names = group_codes(groups, n, "response")
     peak = np.full(len(names), -math.inf)
     np.maximum.at(peak, codes, to_numpy(log_w))
     if np.any(empty := peak == -math.inf):

@@ -251,7 +251,15 @@ def _size(column: Any) -> int:
     return (column.dictionary_decode() if hasattr(column, "dictionary_decode") else column).nbytes
 
 
-def write_rows(path: File, rows: list[Row]) -> None:
+def _schema(path: File | None) -> Any:
+    """The names and types of a Parquet file's columns; none of another file."""
+    arrow = _pyarrow()
+    if path is None or Path(path).suffix.lower() != ".parquet":
+        return arrow.schema([])
+    return arrow.parquet.read_schema(path)
+
+
+def write_rows(path: File, rows: list[Row], *, like: File | None = None) -> None:
     """The rows as JSON Lines or, for a name that ends in .parquet, as Parquet, to this very path.
 
     The same rows give the same bytes, of Parquet with the same pyarrow. For a file that is
@@ -262,6 +270,8 @@ def write_rows(path: File, rows: list[Row]) -> None:
     path : the file, .jsonl, .json (one object per line as well) or .parquet.
     rows : dicts. JSON Lines: columns in each row's own order, numbers so that reading gives them
         back. Parquet: the columns of all rows, null where a row has none; one type per column.
+    like : the file that the rows were read from. From Parquet to Parquet its columns keep their
+        types, and the file its metadata; else it is not read.
 
     Raises ValueError for another ending and for values that the format cannot hold, NaN in JSON
     among them; ImportError for Parquet without pyarrow.
@@ -281,7 +291,7 @@ def write_rows(path: File, rows: list[Row]) -> None:
     if not Path(path).parent.is_dir():
         fail(path, "a folder that does not exist", "an existing folder", "making it first")
     if kind == ".parquet":
-        _write_parquet(path, rows)
+        _write_parquet(path, rows, like)
     else:
         text = [_json(path, number, row) for number, row in enumerate(rows, start=1)]
         Path(path).write_bytes(b"".join(text))
@@ -296,12 +306,17 @@ def _json(path: File, line: int, row: Row) -> bytes:
         fail(f"{path}, line {line}", got, "texts, finite numbers, lists, dicts", "a .parquet file")
 
 
-def _write_parquet(path: File, rows: list[Row]) -> None:
+def _write_parquet(path: File, rows: list[Row], like: File | None) -> None:
     arrow = _pyarrow()
     # Table.from_pylist takes the first row's columns only.
     names = list(dict.fromkeys(name for row in rows for name in row))
     try:
-        table = arrow.table({name: [row.get(name) for row in rows] for name in names})
+        known = _schema(like)
+        types = dict(zip(known.names, known.types, strict=True))
+        columns = [
+            arrow.array([row.get(name) for row in rows], type=types.get(name)) for name in names
+        ]
+        table = arrow.table(columns, names=names).replace_schema_metadata(known.metadata)
         arrow.parquet.write_table(table, path)
     except (arrow.ArrowException, TypeError, ValueError, OverflowError) as error:
         got = f"values that Parquet cannot hold ({str(error)[:80]})"

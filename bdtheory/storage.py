@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import glob
+import hashlib
 import os
 import secrets
 import shutil
@@ -36,10 +37,15 @@ UNREADABLE = (
 def draft_file(place: Path) -> Iterator[Path]:
     """An empty file beside `place` that takes its place if the block succeeds, else is removed.
 
-    It has the ending of `place`. Raises OSError where nothing can be written.
+    It has the ending of `place`. Raises OSError where nothing can be written, or where something
+    else than a plain file is: a folder, a device.
 
     Source: the way of POSIX rename(2), which replaces a file in one step.
     """
+    if place.exists() and not place.is_file():
+        raise FileExistsError(
+            f"{place} is not a plain file; needed a free name, or a file to replace; try another"
+        )
     _sweep(place, place.parent)
     draft, handle = _draft_of(place, place.parent), None
     try:
@@ -128,6 +134,12 @@ def recover(place: Path) -> None:
         if not draft.exists() or _release(_lock(draft)):
             with suppress(OSError):  # another process was faster
                 old.rename(missing[-1])
+
+
+def sha256(path: File) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_full(error: BaseException) -> bool:
@@ -263,6 +275,19 @@ def fail(
 def reason(error: Exception) -> str:
     """What an error says, in one short line, for another one that goes up."""
     return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+
+
+def printable(text: str) -> str:
+    r"""A text for a terminal: line ends and other controls as escapes.
+
+    Examples
+    --------
+    >>> print(printable("a\x1b[2J\nb"))
+    a\x1b[2J\nb
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
 
 
 def clipped(text: str, size: int = 40) -> str:

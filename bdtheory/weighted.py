@@ -87,7 +87,7 @@ def apply_weights(w: np.ndarray, path: File, out: File | None, overwrite: bool) 
         return place
     with draft_file(place) as draft:
         try:
-            write_rows(draft, rows)
+            write_rows(draft, rows, like=path)
         except ValueError as error:
             raise ValueError(str(error).replace(str(draft), str(place))) from None
     return place

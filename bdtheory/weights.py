@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, is_torch_array
 
-from .problem import Array
+from .problem import Array, exact_array, refuse_masked
 
 # A softmax never gives an exact 0. Weights below this share of the largest are set to 0 before a
 # re-fit (theory.md, "When mu = 0 ..."): the optimal set depends on which weights are positive.
@@ -183,6 +183,7 @@ def top_scores(scores: Array, k: int | float, low: bool = False) -> Array:
     >>> top_scores([5.0, 3.0, 4.0], 1, low=True).tolist()
     [0.0, 1.0, 0.0]
     """
+    refuse_masked(scores, "scores")
     values = _numbers(scores)
     xp = _library(values)
     if values.ndim != 1 or not values.shape[0]:
@@ -201,10 +202,21 @@ def top_scores(scores: Array, k: int | float, low: bool = False) -> Array:
 
 
 def _numbers(scores: Array) -> Array:
-    """A tensor of floats as it is, anything else as floats of NumPy."""
+    """A tensor of floats as it is, anything else as floats; of whole numbers their ranks.
+
+    Ranks, because float64 would merge whole numbers beyond 2^53.
+    """
     if is_torch_array(scores):
-        return scores if scores.dtype.is_floating_point else scores.double()
+        if scores.dtype.is_floating_point:
+            return scores
+        xp = _library(scores)
+        ranks = _numbers(scores.cpu().numpy())
+        return xp.asarray(ranks, dtype=xp.float64, device=_device(scores))
     try:
+        values = exact_array(scores)
+        kind = values.dtype.kind
+        if kind in "iu" or (kind == "O" and all(type(v) is int for v in values.flat)):
+            return np.unique(values, return_inverse=True)[1].astype(np.float64)
         return np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(
@@ -285,6 +297,7 @@ def mean_one(weights: Any, N: int | None = None) -> np.ndarray:
     >>> mean_one([1.0, 3.0]).tolist()
     [0.5, 1.5]
     """
+    refuse_masked(weights, "weights")
     try:
         w: Any = np.asarray(weights.detach().cpu().double() if is_torch_array(weights) else weights)
     except (TypeError, ValueError):  # rows of different lengths

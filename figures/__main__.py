@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few seeds and steps: a smoke test")
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_folder,
         default=Path("build/figures"),
         metavar="FOLDER",
         help="where the files go (default: %(default)s)",
@@ -53,6 +53,12 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"is {text!r}; needed a whole number >= 1; try 2")
     return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("is ''; needed a folder; try build/figures")
+    return Path(text)
 
 
 def _title(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +22,7 @@ facts around them, verified numerically. "margin" is the least distance of a mea
 edge of the band in which the claim puts it, in band widths; "control": with an assumption dropped
 the claim failed as predicted; "recovery": it came back; "proof": whether Coq has checked its core
 on this machine (python -m paper_checks.prove). Exit status: 0, 1 where a verdict is not acceptable,
-2 for bad input, 130 when interrupted.
+2 for bad input, 130 when interrupted, 141 where the reader of a pipe has gone.
 Example: python -m paper_checks C04 --seeds 5 --report build/report"""
 
 
@@ -35,25 +36,21 @@ class Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the claims asked for, print the table, write the files; the exit status."""
-    known = discover()
+    results: list[Result] = []
     parser = build_parser()
     args = parser.parse_args(argv)
-    chosen = choose(parser, known, args.claims)
-    if args.json and not args.json.parent.is_dir():
-        parser.error(
-            f"--json is {args.json}; needed an existing folder; try mkdir {args.json.parent}"
-        )
-    if args.report and args.report.exists() and not args.report.is_dir():
-        parser.error(
-            f"--report is {args.report}, a file; needed a folder; try --report build/report"
-        )
-    results: list[Result] = []
+    check_places(parser, args)
+    chosen = args.claims
     try:
+        chosen = choose(parser, discover(), args.claims)
         check(chosen, args, results)
     except KeyboardInterrupt:
-        count = f"{len(results)} of {len(chosen)} claims were checked"
+        count = f"{len(results)} of {len(chosen) or 'all'} claims were checked"
         print(f"paper_checks: interrupted; {count}", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `| head` has read enough; Python would complain again at its exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     return 0 if all(result.acceptable for result in results) else 1
 
 
@@ -76,9 +73,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("claims", nargs="*", metavar="CLAIM", help="such as C04; default: all")
     parser.add_argument("--seeds", type=count, default=20, metavar="K", help="seeds per claim (20)")
     parser.add_argument("--jobs", type=count, default=1, metavar="J", help="worker processes (1)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the table as JSON")
+    parser.add_argument("--json", type=place, metavar="FILE", help="write the table as JSON")
     parser.add_argument(
-        "--report", type=Path, metavar="FOLDER", help="write index.html, claims.json"
+        "--report", type=place, metavar="FOLDER", help="write index.html, claims.json"
     )
     parser.add_argument(
         "--figures",
@@ -88,6 +85,29 @@ def build_parser() -> argparse.ArgumentParser:
         help="figures for the report, used where they exist (build/figures)",
     )
     return parser
+
+
+def check_places(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """An error for a file or a folder that cannot be written, or that somebody else has made."""
+    file, folder = args.json, args.report
+    if file and not file.parent.is_dir():
+        parser.error(f"--json is {file}; needed an existing folder; try mkdir {file.parent}")
+    if file and file.exists() and not file.is_file():
+        parser.error(f"--json is {file}, no plain file; needed a file name; try {file}.json")
+    if folder and folder.exists() and not folder.is_dir():
+        parser.error(f"--report is {folder}, a file; needed a folder; try --report build/report")
+    if folder and (folder / "index.html").exists() and not (folder / "claims.json").is_file():
+        parser.error(
+            f"--report is {folder}, with an index.html of something else; needed a new folder, or "
+            "an earlier report; try --report build/report"
+        )
+
+
+def place(text: str) -> Path:
+    """A path from the command line, where an empty text would stand for the working folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("is ''; needed a name; try build/report")
+    return Path(text)
 
 
 def count(text: str) -> int:

@@ -365,6 +365,16 @@ COMMANDS = {
         f"compare {P}", "got", first=text("train.jsonl", '{"prompt": "a"}')),
     "select: a long folder": Bad(f"select {T} -o {LONG}", "cannot be written"),
     "select: below a file": Bad(f"select {T} -o val.csv/out/deep", "cannot be written"),
+    "select: -o holds an input": Bad(
+        "select in/t.csv --val val.csv --target y --id key -o in", "would be replaced",
+        first=steps(Path("in").mkdir, lambda: shutil.copy("train.csv", "in/t.csv"))),
+    "select: --json is -o": Bad(f"select {T} -o same --json same", "one another's way"),
+    "select: -o below --json": Bad(f"select {T} -o a/b --json a", "one another's way"),
+    "select: --json in the state": Bad(
+        f"select {P} -o out --json out.unfinished", "one another's way"),
+    "select: --json in the model": Bad(
+        "select train.jsonl --val val.jsonl --model run -o out --json run/config.json",
+        "in a folder that is"),
     "select: table is a folder": Bad("select run --val val.csv --target y -o out", "run"),
     "select: auto of one row": Bad(
         f"select {T} -o out --method auto", "folds", first=text("val.csv", "a,b,y,key\n1,2,0,k\n")),

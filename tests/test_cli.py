@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import io
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import numpy as np
 import pytest
 
 import bdtheory as bdt
-from bdtheory import cli, console, inputs, outputs
+from bdtheory import cli, console, inputs
 from bdtheory.methods import OverfitWarning
+from bdtheory.storage import sha256
 from bdtheory.tasks import align, digits, read_table, write_csv
 from bdtheory.weights import auc, effective_sample_size
 
@@ -289,12 +291,28 @@ def test_select_writes_what_it_learned(files, capsys):
     assert config["result"] == summary
     assert config["options"]["seed"] == 0
     assert config["versions"]["numpy"] == np.__version__
-    digest = outputs._sha256("train.csv")
+    digest = sha256("train.csv")
     assert config["sha256"]["train.csv"] == digest
     assert set(config["sha256"]) == {"train.csv", "val.csv", "test.csv"}
     out = capsys.readouterr().out
     lowest = np.argsort(weights, kind="stable")[:5]
     assert ", ".join(f"{k + 1} (r{k})" for k in lowest) in out
+
+
+@pytest.mark.parametrize("how", ["ASCII", "closed"])
+def test_a_stdout_that_cannot_take_the_summary_ends_nothing(files, how):
+    """Nor does an id with an escape sequence reach the terminal as one."""
+    text = Path("train.csv").read_text().replace("\nr", "\n\x1b[2Jïr")
+    Path("t.csv").write_text(text, encoding="utf-8")
+    line = "select t.csv --val val.csv --target target --id key --truth clean -o out"
+    done = subprocess.run(
+        f"{shlex.quote(sys.executable)} -m bdtheory {line} {'>&-' if how == 'closed' else ''}",
+        shell=True, capture_output=True, text=True, env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path("out/config.json").exists()
+    assert "\x1b" not in done.stdout
+    assert ("(\\x1b[2J\\xefr" in done.stdout) == (how == "ASCII")
 
 
 def test_select_gives_the_same_bytes_twice(files):
@@ -424,7 +442,7 @@ BAD = {
     ),
     "json in no folder": (f"compare {GOOD} --json nowhere/o.json", None, ["nowhere/o.json"]),
     "json over data": (f"compare {GOOD} --json val.csv", None, ["val.csv", "read as data"]),
-    "json in folder": (f"select {GOOD} -o out --json out/o.json", None, ["inside out"]),
+    "json in folder": (f"select {GOOD} -o out --json out/o.json", None, ["one another's way"]),
     "unknown option": (f"compare {GOOD} --gamma 1", None, ["--gamma"]),
     "abbreviated option": (f"compare {GOOD} --rat 1", None, ["--rat", "bdtheory compare --help"]),
     "option of another command": (

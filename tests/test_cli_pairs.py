@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -346,6 +347,39 @@ def test_resume_gives_what_an_uninterrupted_run_gives(files, capsys, monkeypatch
         assert Path(f"out/{name}").read_bytes() == Path(f"whole/{name}").read_bytes(), name
 
 
+def test_resume_with_another_model_in_the_same_folder(files, capsys, monkeypatch):
+    shutil.copytree("model", "mine")
+    data = BASE.replace("--model model", "--model mine")
+    line = f"select {data} --passes 2 --batch 4 {LEARN} -o out"
+    with monkeypatch.context() as patch:
+        interrupt_at(4, patch)
+        fresh()
+        assert run(line) == 130
+    config = Path("mine/generation_config.json")
+    config.write_text(config.read_text() + " ")
+    capsys.readouterr()
+    fresh()
+    assert run(f"{line} --resume") == 2
+    assert "is of another content of the model" in capsys.readouterr().err
+    assert Path("out.unfinished").is_dir()
+
+
+def test_the_manifest_is_of_the_files_that_were_read(files, monkeypatch):
+    before = hashlib.sha256(Path("train.jsonl").read_bytes()).hexdigest()
+    real = pairs_run.learn_weights
+
+    def learn(*args, **more):
+        with open("train.jsonl", "a") as file:
+            file.write('{"prompt": "late", "completion": "late"}\n')
+        return real(*args, **more)
+
+    monkeypatch.setattr(pairs_run, "learn_weights", learn)
+    assert run(f"select {BASE} --passes 1 -o out") == 0
+    manifest = json.loads(Path("out/manifest.json").read_text())
+    assert manifest["sha256"]["train.jsonl"] == before
+    assert len(read_rows("out/weighted.jsonl")) == len(read_rows("train.jsonl")) - 1
+
+
 def test_resume_without_an_unfinished_run(files, capsys):
     assert run(f"select {BASE} -o out --resume") == 2
     assert "no out.unfinished" in capsys.readouterr().err
@@ -497,7 +531,7 @@ BAD = {
     "one truth": (f"{S} --truth prompt", None, ["0 of 12", "prompt"]),
     "other files": (f"select {BASE} -o full", own_files, ["full", "thesis.txt"]),
     "json over data": (f"{S} --json val.jsonl", None, ["val.jsonl", "read as data"]),
-    "json in folder": (f"{S} --json out/o.json", None, ["inside out"]),
+    "json in folder": (f"{S} --json out/o.json", None, ["one another's way"]),
     "typo": (f"{S} --pases 2", None, ["--pases", "bdtheory select --help"]),
     "refine: task and pairs": (f"refine {BASE} --task safety -o out", None, ["--task", "pairs"]),
     "refine: a table": ("refine a.csv --task safety -o out", None, ["a.csv"]),

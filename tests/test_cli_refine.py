@@ -207,7 +207,7 @@ BAD = {
     "resume what": (f"{T} --resume", ["-o"]),
     "resume nothing": (f"{T} --resume -o out", ["out", "earlier"]),
     "typo": (f"{T} --round 2", ["--round", "bdtheory refine --help"]),
-    "json in folder": (f"{T} -o out --json out/x.json", ["inside"]),
+    "json in folder": (f"{T} -o out --json out/x.json", ["one another's way"]),
     "folder in use": (f"{T} -o .", ["in use"]),
     "a file": (f"{T} -o mine.txt", ["mine.txt", "is a file"]),
 }

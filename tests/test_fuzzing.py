@@ -22,6 +22,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,11 +32,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import bdtheory as bdt
-from bdtheory import cli, cli_refine, outputs, pairs_input, pairs_refine
+from bdtheory import cli, cli_refine, outputs, pairs_refine
 from bdtheory.methods.checkpoint import Checkpoint
 from bdtheory.methods.joint import Run
+from bdtheory.models.pretrained import files_of
 from bdtheory.refinement import Refinement
 from bdtheory.rounds import Rounds
+from bdtheory.storage import sha256
 from bdtheory.tasks import Pairs, Table, read_pairs, read_rows, read_table
 
 MB = 2**20
@@ -115,7 +118,9 @@ def earlier(folder: Path) -> bdt.Selection:
     """What `refine --selection` of pairs goes on from."""
     own = {name: str(folder / f"{name}.jsonl") for name in ("train", "val")}
     more = {"selection": str(folder / "out"), "model": str(folder / "model"), "seed": 0}
-    return pairs_refine.earlier(argparse.Namespace(**own, **more), None)  # type: ignore[arg-type]
+    data: Any = SimpleNamespace(model=SimpleNamespace(files=files_of(more["model"])))
+    sums = {path: sha256(path) for path in own.values()}
+    return pairs_refine.earlier(argparse.Namespace(**own, **more), data, sums)
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -123,8 +128,8 @@ def manifest(folder: Path) -> dict[str, Any]:
     names = {name: str(folder / f"{name}.jsonl") for name in ("train", "val")}
     return {
         "options": {**names, "seed": 0, "model": str(folder / "model")},
-        "sha256": {path: pairs_input.sha256(path) for path in names.values()},
-        "model_sha256": pairs_input.model_files(str(folder / "model")),
+        "sha256": {path: sha256(path) for path in names.values()},
+        "model_sha256": files_of(str(folder / "model")),
     }
 
 

@@ -124,6 +124,7 @@ BAD = {
     "two axes": (lambda: Given(np.ones((3, 1))), r"shape \(3, 1\)"),
     "none": (lambda: Given([]), r"shape \(0,\)"),
     "text": (lambda: Given(["a"]), "weight 'a' in row 0"),
+    "masked": (lambda: Given(np.ma.masked_equal([1.0, 2.0], 2.0)), "weights have masked entries"),
     "ratio": (lambda: Given([1.0], ratio=-1.0), "ratio is -1.0"),
     "eps": (lambda: Given([1.0], eps=0.0), "eps is 0.0"),
     "name": (lambda: Given([1.0], 5), "name is 5"),

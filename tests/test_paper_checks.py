@@ -316,6 +316,11 @@ def test_c12_measures_every_method_on_a_tiny_task(monkeypatch):
         (["--jobs", "0"], "--jobs: is '0'"),
         (["--seeds", "two"], "--seeds: is 'two'"),
         (["--json", "no/such/folder/x.json"], "needed an existing folder"),
+        (["--json", "/dev/null"], "no plain file"),
+        (["--json", "."], "no plain file"),
+        (["--json", ""], "needed a name"),
+        (["--report", ""], "needed a name"),
+        (["--report", str(Path(__file__).parent.parent / "docs/explorer")], "index.html of some"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(argv, words, capsys):

@@ -89,6 +89,15 @@ BAD = {
     "group NaN": (RIDGE, (X, Y), (X, Y), {"groups": ["a", float("nan"), "b", "a"]}, "at row 1"),
     "group types": (RIDGE, (X, Y), (X, Y), {"groups": ["a", 1, "b", "a"]}, "cannot be sorted"),
     "NaN among texts": (LOGISTIC, (X, ["a", "b", float("nan"), "a"]), (X, LABELS), {}, "nan among"),
+    "group masked": (
+        RIDGE,
+        (X, Y),
+        (X, Y),
+        {"groups": np.ma.masked_equal([1, 2, 1, 2], 1)},
+        "masked",
+    ),
+    "one group masked": (RIDGE, (X, Y), (X, Y), {"groups": [1, np.ma.masked, 1, 1]}, "at row 1"),
+    "target masked": (RIDGE, (X, np.ma.masked_equal(Y, 1.0)), (X, Y), {}, "masked entries"),
     "group shape": (RIDGE, (X, Y), (X, Y), {"groups": ["a"]}, "shape (1,)"),
     "no model": ("ridge", (X, Y), (X, Y), {}, "'ridge'"),
     "model class": (bdt.Ridge, (X, Y), (X, Y), {}, "Ridge"),
@@ -102,3 +111,40 @@ def test_bad_input_is_one_clear_sentence(name):
         bdt.Problem(model, train=train, val=val, **more)
     message = str(error.value)
     assert part in message and "needed" in message and "try" in message and "\n" not in message
+
+
+@pytest.mark.parametrize("kind", ["string", "object", "category", "Int64", "Float64"])
+def test_a_group_that_pandas_says_is_missing(kind):
+    pd = pytest.importorskip("pandas")
+    labels = [1, None, 2, 1] if kind.endswith("64") else ["a", None, "b", "a"]
+    with pytest.raises(
+        ValueError, match=r"groups has no label at row 1 \(got .*\); needed .*; try"
+    ):
+        bdt.Problem(RIDGE, train=(X, Y), val=(X, Y), groups=pd.Series(labels, dtype=kind))
+    whole = pd.Series(["b", "a", "b", "a"], dtype="string")
+    problem = bdt.Problem(RIDGE, train=(X, Y), val=(X, Y), groups=whole)
+    assert problem.groups is not None and problem.groups.tolist() == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize("model", [RIDGE, LOGISTIC])
+@pytest.mark.parametrize("columns", [["b", "a"], ["a", "c"]])
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_frames_have_the_columns_of_train_in_its_order(name, columns, model):
+    pd = pytest.importorskip("pandas")
+    y = np.array([0, 1, 0, 1])
+    frame, other = pd.DataFrame(X, columns=["a", "b"]), pd.DataFrame(X, columns=columns)
+    sets = {"train": (frame, y), "val": (frame, y), "test": (frame, y)} | {name: (other, y)}
+    k = next(k for k in range(2) if columns[k] != "ab"[k])
+    said = rf"features of {name} have the column '{columns[k]}' where train has '{'ab'[k]}', at "
+    with pytest.raises(ValueError, match=said + rf"position {k}; needed .*; try {name}\[train"):
+        bdt.Problem(model, **sets)
+    pair = iter((frame, y))  # anything that unpacks
+    for fine in ({name: pair}, {name: (X, y)}, {"train": (X, y)}):
+        problem = bdt.Problem(model, **(sets | fine))
+        np.testing.assert_array_equal(problem.val.X, X)
+
+
+def test_tensors_of_groups_keep_their_codes():
+    problem = bdt.Problem(RIDGE, train=(X, Y), val=(X, Y), groups=torch.tensor([5, 3, 5, 3]))
+    assert problem.group_names == [3, 5]
+    np.testing.assert_array_equal(problem.groups, [1, 0, 1, 0])

@@ -121,6 +121,16 @@ def test_the_reweighted_mean_is_unbiased_and_knows_its_error():
         (([0.0], [0.0]), {"clip": 0.0}, "clip is 0.0; needed a finite number > 0; try"),
         (([0.0], [0.0]), {"clip": math.nan}, "clip is nan; needed"),
         (([0.0], [0.0]), {"groups": [0, 1]}, r"groups has shape \(2,\); needed .* try"),
+        (
+            ([0.0], [0.0]),
+            {"groups": [None]},
+            r"no label at row 0 \(got None\); needed one for every",
+        ),
+        (([0.0] * 2, [0.0] * 2), {"groups": ["a", None]}, "no label at row 1 .*response; try"),
+        (([0.0] * 2, [0.0] * 2), {"groups": [math.nan, 1.0]}, "no label at row 0"),
+        (([0.0] * 2, [0.0] * 2), {"groups": np.ma.masked_equal([1, 2], 2)}, "groups have masked"),
+        ((np.ma.masked_equal([0.0, 1.0], 1.0), [0.0] * 2), {}, "log_pi have masked entries"),
+        (([0.0] * 2, np.ma.masked_equal([0.0, 1.0], 1.0)), {}, "log_pi_old have masked entries"),
         (([0.0, -math.inf], [0.0, 0.0]), {"groups": [4, 5]}, "ratios of group 5 are 0; needed"),
     ],
 )
@@ -135,6 +145,7 @@ def test_bad_input_is_refused(arguments, options, message):
         (np.zeros(3), r"f has shape \(3,\); needed one entry per response, \(2, ...\); try"),
         (np.float64(1.0), r"f has shape \(\)"),
         (np.array([[0.0, 1.0], [math.nan, 0.0]]), "f has nan at row 1; needed finite"),
+        (np.ma.masked_equal([0.0, 1.0], 1.0), "the values of f have masked entries; needed"),
     ],
 )
 def test_a_bad_f_is_refused(f, message):

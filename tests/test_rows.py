@@ -3,6 +3,7 @@
 import datetime
 import json
 import sys
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -247,6 +248,33 @@ def test_a_folder_name_makes_no_column(tmp_path):
     (tmp_path / "year=2020").mkdir()
     write_rows(tmp_path / "year=2020" / "a.parquet", [{"a": 1}])
     assert read_rows(tmp_path / "year=2020" / "a.parquet") == [{"a": 1}]
+
+
+def test_parquet_keeps_the_types_of_the_file_that_was_read(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    import pyarrow.parquet
+
+    pytest.importorskip("pandas", reason="nanoseconds need pandas")
+    table = arrow.table(
+        {
+            "i": arrow.array([1, None, 3], arrow.int32()),
+            "f": arrow.array([0.1, 0.2, 0.3], arrow.float32()),
+            "big": arrow.array([2**63 + 5] * 3, arrow.uint64()),
+            "ns": arrow.array([1001, 2, 3], arrow.timestamp("ns")),
+            "map": arrow.array([[("k", 1)]] * 3, arrow.map_(arrow.string(), arrow.int64())),
+            "word": arrow.array(["x", "y", "x"]).dictionary_encode(),
+            "cost": arrow.array([Decimal("1.20")] * 3, arrow.decimal128(10, 2)),
+        }
+    ).replace_schema_metadata({b"by": b"me"})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    rows = [row | {"weight": 0.5} for row in read_rows(tmp_path / "a.parquet")]
+    write_rows(tmp_path / "b.parquet", rows[1:], like=tmp_path / "a.parquet")
+    again = pyarrow.parquet.read_table(tmp_path / "b.parquet")
+    assert again.column("weight").to_pylist() == [0.5, 0.5]
+    again = again.drop_columns(["weight"])
+    assert again.schema.types == table.schema.types
+    assert again.to_pylist() == table.slice(1).to_pylist()  # a dictionary may get another order
+    assert again.schema.metadata[b"by"] == b"me"
 
 
 def test_bad_parquet(tmp_path):

@@ -111,6 +111,11 @@ def test_weights_of_another_length_are_refused():
         mean_one([1.0, 2.0], 3)
 
 
+def test_masked_weights_are_refused():
+    with pytest.raises(ValueError, match=r"weights have masked entries; needed .*; try"):
+        weighted_sampler(np.ma.masked_equal([1.0, 2.0, 3.0], 2.0))
+
+
 def test_more_rows_than_torch_draws_from_are_refused(monkeypatch):
     with pytest.raises(RuntimeError, match="cannot exceed"):
         list(torch.multinomial(torch.ones(2**24 + 1, dtype=torch.double), 1))

@@ -18,6 +18,7 @@ from bdtheory.tasks import (
     label_noise,
     linear,
     noisy_regression,
+    read_table,
     separable,
 )
 from bdtheory.tasks.task import has_classes
@@ -562,3 +563,62 @@ def test_digits_without_scikit_learn(monkeypatch):
     with pytest.raises(ImportError, match=r'pip install "bdtheory\[sklearn\]"') as caught:
         digits()
     assert "\n" not in str(caught.value)
+
+
+# Numbers in files that int64 or float64 does not hold
+
+
+def csv_of(folder, cells):
+    path = folder / "t.csv"
+    path.write_text("a,y\n" + "".join(f"0,{cell}\n" for cell in cells))
+    return path
+
+
+def test_whole_numbers_that_float64_would_merge_are_refused_with_their_row(tmp_path):
+    for cells, row in (
+        ([10**19, 12345678901234567890, 12345678901234567891], 3),
+        ([2**64, 2**53 + 1], 3),
+        ([-(2**64) - 1, 0], 2),
+        ([2**64, 1, 18446744073709552000], 4),  # the float's own text
+    ):
+        with pytest.raises(ValueError) as error:
+            read_table(csv_of(tmp_path, cells), "y")
+        message = str(error.value)
+        assert f"t.csv, column 'y', row {row}: got '{cells[row - 2]}'; needed whole" in message
+        assert "try a word before each number if they are labels" in message
+        assert "\n" not in message
+
+
+def test_large_numbers_that_float64_holds_stay(tmp_path):
+    y = read_table(csv_of(tmp_path, [10**20, 2**64, -3]), "y").y
+    assert y.dtype == np.float64 and y.tolist() == [1e20, 2.0**64, -3.0]
+    assert read_table(csv_of(tmp_path, [10**30, 2]), "y").y.tolist() == [1e30, 2.0]
+    y = read_table(csv_of(tmp_path, [2**63 - 1, -(2**63)]), "y").y
+    assert y.dtype == np.int64 and y.tolist() == [2**63 - 1, -(2**63)]
+    y = read_table(csv_of(tmp_path, ["12345678901234567891.0", 1]), "y").y  # a quantity
+    assert y.tolist() == [12345678901234567891.0, 1.0]
+
+
+def npz_of(folder, **arrays):
+    np.savez(folder / "t.npz", **arrays)
+    return folder / "t.npz"
+
+
+def test_unsigned_targets_beyond_int64_are_refused_with_their_row(tmp_path):
+    y = np.array([1, 2**63 - 1, 2**63], dtype=np.uint64)
+    needed = "y.*row 2: got 9223372036854775808; needed at most 2\\^63 - 1 .*; try y.astype"
+    with pytest.raises(ValueError, match=needed):
+        read_table(npz_of(tmp_path, X=np.ones((3, 1)), y=y))
+    kept = read_table(npz_of(tmp_path, X=np.ones((2, 1)), y=y[:2])).y
+    assert kept.dtype == np.int64 and kept.tolist() == [1, 2**63 - 1]
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).max == np.finfo(np.float64).max, reason="same range")
+@pytest.mark.parametrize("name, column", [("X", "x0"), ("y", "y")])
+def test_numbers_beyond_float64_are_not_finite_and_warn_of_nothing(name, column, tmp_path):
+    """A warning would be an error here: see filterwarnings."""
+    arrays = {"X": np.ones((2, 1), np.longdouble), "y": np.ones(2, np.longdouble)}
+    assert read_table(npz_of(tmp_path, **arrays)).y.dtype == np.float64
+    arrays[name][1] = np.longdouble("1e400")
+    with pytest.raises(ValueError, match=f"column '{column}', row 1: got inf; needed a finite"):
+        read_table(npz_of(tmp_path, **arrays))

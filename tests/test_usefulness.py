@@ -106,7 +106,9 @@ def multiply_out(problem, J, certificate, tol=1e-8):
     if isinstance(problem.model, bdt.Ridge):
         theta = certificate.theta
         size = np.abs(X_val).T @ (np.abs(X_val) @ np.abs(theta) + np.abs(y_val))
-        assert np.all(np.abs(X_val.T @ (X_val @ theta - y_val)) <= tol * size)  # theta in S_val
+        digits = 1e-14 * np.linalg.norm(theta) * np.sum(np.abs(X_val).T @ np.abs(X_val), axis=1)
+        off = np.abs(X_val.T @ (X_val @ theta - y_val))
+        assert np.all(off <= tol * size + digits)  # theta in S_val, to the digits of its largest
         largest = np.max(np.abs(X_val))  # 0: every theta is in S_val, and 0 is one
         reach = np.linalg.norm(theta) + (np.max(np.abs(y_val)) / largest if largest else 0.0)
         scale = np.linalg.norm(X, axis=1) * reach + np.abs(y)

@@ -161,6 +161,27 @@ def test_scores_of_any_kind_of_number_and_of_one_axis():
         top_scores([1.0, np.nan, np.inf], 1)
 
 
+@pytest.mark.parametrize("low", [False, True])
+def test_whole_scores_are_compared_as_whole_numbers(low):
+    """float64 holds 2^53 and 2^53 + 1 as one number; ties still go to the earlier row."""
+    n, kept = 2**53, [0.0, 1.0, 0.0]
+    rows = [n + 1, n, n + 1] if low else [n, n + 1, n]
+    exact: list[Any] = [rows, np.array(rows), np.array(rows, dtype=np.uint64), torch.tensor(rows)]
+    exact += [[value + 2**64 for value in rows], [value + 2**63 - n for value in rows]]
+    for scores in exact:
+        assert top_scores(scores, 1, low=low).tolist() == kept
+    assert top_scores([2**63, -1, 2**63 + 1], 1).tolist() == [0.0, 0.0, 1.0]
+    assert top_scores(np.array([3, 5, 5], dtype=np.uint8), 1).tolist() == [0.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("use", [mean_one, lambda w: top_scores(w, 1)])
+def test_masked_entries_are_refused_and_a_mask_of_nothing_is_none(use):
+    whole = np.ma.array([1.0, 3.0], mask=[False, False])
+    np.testing.assert_array_equal(use(whole), use([1.0, 3.0]))
+    with pytest.raises(ValueError, match=r"have masked entries; needed .*; try dropping"):
+        use(np.ma.array([1.0, 3.0], mask=[False, True]))
+
+
 def test_auc_where_a_class_has_one_member_or_none():
     w = np.array([3.0, 1.0, 2.0])
     assert auc(w, np.array([True, False, False])) == 1.0

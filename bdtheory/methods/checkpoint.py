@@ -27,12 +27,14 @@ class Checkpoint:
         start = getattr(problem.model, "start", None)
         start = start if isinstance(start, dict) or start is None else {"": start}
         weights = getattr(method, "weights", None)  # which the text of `Given` leaves out
+        files = getattr(problem.model, "files", None)  # its text names the folder alone
         self.identity = {
             "model": as_text(quiet(problem.model)),
             "start": "" if start is None else _digest(start),
             "method": as_text(method),
             "seed": int(seed),
             "data": _digest(_everything(problem)),
+            **({} if files is None else {"content of the model": str(files)}),
             **({} if weights is None else {"weights": _digest({"": weights})}),
             **more,
         }
@@ -65,7 +67,7 @@ class Checkpoint:
         if other is not None:
             got, needed = apart(str(identity.get(other)), str(self.identity.get(other)))
             raise ValueError(
-                f"checkpoint {self.folder} is of another {other}: {got!r}; "
+                f"checkpoint {self.folder} is of another {other:.40}: {got!r}; "
                 f"needed {needed!r}; try another folder for this run"
             )
         return True

@@ -115,6 +115,11 @@ class HuggingFaceLM:
         """The number of its parameters, trained and frozen."""
         return sum(p.numel() for p in self.network.model.parameters())
 
+    @property
+    def files(self) -> dict[str, str]:
+        """sha256 by name of the files that the model and its tokenizer were read from."""
+        return self.network.files
+
     def initial_theta(self, seed: int = 0) -> Theta:
         """`start`, copied, or the model as it is (the adapters' A drawn, B = 0)."""
         if self.start is None:

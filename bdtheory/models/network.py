@@ -17,7 +17,6 @@ import contextlib
 import copy
 import functools
 import math
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -26,6 +25,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from .gpt import Theta
+from .pretrained import files_of, read_pretrained
 
 SCALE = 2.0  # alpha / r of LoRA
 CACHE = 2**31  # bytes of h that are kept; beyond, the frozen layers run each time
@@ -57,7 +57,8 @@ class Network:
         lora: int | None,
         frozen: float,
     ):
-        self.tokenizer, self.model = _read(folder, dtype if lora else torch.float32)
+        self.folder = folder
+        self.tokenizer, self.model = read_pretrained(folder, dtype if lora else torch.float32)
         self.model.to(device).eval().requires_grad_(False)
         self.device, self.dtype = device, dtype
         self.decoder, self.head = self.model.base_model, self.model.get_output_embeddings()
@@ -72,6 +73,11 @@ class Network:
         self._check_parts()
         self._mark_trained(lora)
         self.start = {n: p.data for n, p in self.model.named_parameters() if p.requires_grad}
+
+    @functools.cached_property
+    def files(self) -> dict[str, str]:
+        """sha256 by name of the model's and the tokenizer's files, when first asked for."""
+        return files_of(self.folder)
 
     # Parts ---------------------------------------------------------------------------------------
 
@@ -234,68 +240,6 @@ class Network:
 
 class _Reached(Exception):
     """The pass has come to the first trained layer."""
-
-
-# Reading -----------------------------------------------------------------------------------------
-
-
-def _read(folder: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Tokenizer and model. Raises ValueError where one of them is missing; asks no server."""
-    try:
-        import peft  # noqa: F401
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError as error:
-        raise ImportError(
-            f"{error}; needed transformers and peft for language models; "
-            'try pip install "bdtheory[lm]"'
-        ) from None
-    # Said, since without a word transformers asks on the terminal whether to run a folder's code.
-    given: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-    if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, "config.json")):
-        raise ValueError(
-            f"model folder {folder} has no config.json; needed one that save_pretrained wrote; "
-            "try bdtheory fetch-model"
-        )
-    with offline():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(folder, **given)
-        except Exception as error:  # of transformers, tokenizers, huggingface_hub
-            raise _unread("tokenizer", folder, error) from None
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, **given
-            )
-        except Exception as error:  # of safetensors and torch besides
-            raise _unread("model", folder, error) from None
-    return tokenizer, model
-
-
-@contextlib.contextmanager
-def offline() -> Iterator[None]:
-    """No request to a server: with `local_files_only` alone huggingface_hub 2.4 still makes one."""
-    from huggingface_hub import constants
-
-    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
-    try:
-        yield
-    finally:
-        constants.HF_HUB_OFFLINE = before
-
-
-def _unread(what: str, folder: str, error: Exception) -> Exception:
-    """The ValueError to raise; the error itself where it says nothing of the folder."""
-    why = " ".join(str(error).split())[:150]
-    if isinstance(error, ImportError | MemoryError) or "allocate" in why:
-        return error
-    if type(error).__name__ == "UnpicklingError":  # which says how to load it all the same
-        why = "its weights are a pickle, which may hold code"
-    if not os.path.isdir(folder):  # the error would speak of a connection, which nobody tried
-        why = "no such folder, and no such name in the local cache"
-    return ValueError(
-        f"no {what} can be read from {folder} ({why}); needed a folder with a model in safetensors "
-        "and its tokenizer, or a name in the local Hugging Face cache; "
-        "try bdtheory fetch-model, or tokenizer.save_pretrained there"
-    )
 
 
 def _layers(decoder: nn.Module, folder: str) -> tuple[str, nn.ModuleList]:

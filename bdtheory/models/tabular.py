@@ -11,7 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 from ..linalg import row_blocks
-from ..problem import Array
+from ..problem import Array, exact_array, refuse_masked
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,7 @@ class Data:
 
 def prepare(train: Any, val: Any, test: Any, *, fit_intercept: bool):
     """The three data sets with real targets, checked, and no classes: what `Ridge` reads."""
-    sets = [_features(pair, name) for pair, name in _named(train, val, test)]
-    for X, _, name in sets:
-        _same_kind(X, sets[0][0], name)
+    sets = _sets(train, val, test)
     out = [Data(_with_constant(X, fit_intercept), _real_targets(y, X, name)) for X, y, name in sets]
     return out[0], out[1], (out[2] if len(out) > 2 else None), None
 
@@ -79,24 +77,28 @@ def prepare_labels(train: Any, val: Any, test: Any, *, fit_intercept: bool):
 
     Two classes: the larger is +1, the smaller -1. More: the index in the sorted classes.
     """
-    sets = [_features(pair, name) for pair, name in _named(train, val, test)]
+    sets = _sets(train, val, test)
     classes = _classes(sets[0][1])
     K = 1 if len(classes) == 2 else len(classes)
     out = []
     for X, y, name in sets:
-        _same_kind(X, sets[0][0], name)
         encoded = _encode(y, classes, X, name)
         out.append(Data(_with_constant(X, fit_intercept), encoded, K))
     return out[0], out[1], (out[2] if len(out) > 2 else None), classes.tolist()
 
 
-def _named(train: Any, val: Any, test: Any):
-    pairs = [(train, "train"), (val, "val")]
-    return pairs if test is None else [*pairs, (test, "test")]
+def _sets(train: Any, val: Any, test: Any) -> list[tuple[Array, Array, str]]:
+    """(X, y, name) of every data set, all of one kind and with the columns of train."""
+    pairs = [(train, "train"), (val, "val")] + ([] if test is None else [(test, "test")])
+    sets = [_features(pair, name) for pair, name in pairs]
+    for X, _, name, columns in sets:
+        _same_kind(X, sets[0][0], name)
+        _same_columns(columns, sets[0][3], name)
+    return [found[:3] for found in sets]
 
 
-def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
-    """(X, y, name) with X a finite floating (n, p) array, n >= 1, p >= 1, and y of length n."""
+def _features(pair: Any, name: str) -> tuple[Array, Array, str, list[Any] | None]:
+    """(X, y, name, columns), X finite floating (n, p), n >= 1, p >= 1, y (n,); see `_columns`."""
     try:
         X, y = pair
     except (TypeError, ValueError):
@@ -104,6 +106,7 @@ def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
             f"{name} is {type(pair).__name__}; needed a pair (X, y); try {name}=(X, y)"
         ) from None
     _check_mapped(X, name)
+    columns = _columns(X)
     X, y = _as_array(X, f"the features of {name}"), _as_array(y, f"the targets of {name}")
     if X.ndim != 2:
         raise ValueError(
@@ -120,7 +123,13 @@ def _features(pair: Any, name: str) -> tuple[Array, Array, str]:
             f"the targets of {name} have shape {tuple(y.shape)}; needed ({X.shape[0]},), one per "
             "row of the features; try y.reshape(-1)"
         )
-    return _floating(X, f"the features of {name}"), y, name
+    return _floating(X, f"the features of {name}"), y, name, columns
+
+
+def _columns(X: Any) -> list[Any] | None:
+    """The names of a data frame's columns; None for arrays and lists."""
+    columns = getattr(X, "columns", None)
+    return None if columns is None or callable(columns) else list(columns)
 
 
 def _check_mapped(X: Any, name: str) -> None:
@@ -153,13 +162,9 @@ def _as_array(a: Any, what: str) -> Array:
         return a.detach()  # derivatives are in the weights, never in the data
     if is_array_api_obj(a) and not isinstance(a, np.ndarray):
         return a
-    if isinstance(a, np.ma.MaskedArray) and np.ma.is_masked(a):
-        raise ValueError(
-            f"{what} have masked entries; needed a number in every place; "
-            "try dropping or imputing those rows, then numpy.asarray"
-        )
+    refuse_masked(a, what)
     try:
-        array = np.asarray(a)
+        array = exact_array(a)
     except ValueError as error:
         raise ValueError(
             f"{what} are not a rectangular array ({error}); needed one number per row and column; "
@@ -256,6 +261,17 @@ def _same_kind(X: Array, first: Array, name: str) -> None:
             )
 
 
+def _same_columns(got: list[Any] | None, needed: list[Any] | None, name: str) -> None:
+    """Data frames have the columns of train in its order: fits go by position, not by name."""
+    if got is not None and needed is not None and got != needed:
+        k = next(k for k, pair in enumerate(zip(got, needed, strict=True)) if pair[0] != pair[1])
+        raise ValueError(
+            f"the features of {name} have the column {got[k]!r:.40} where train has "
+            f"{needed[k]!r:.40}, at position {k}; needed the same columns in the same order as "
+            f"train's; try {name}[train.columns], or to_numpy() of both if names mean nothing"
+        )
+
+
 def _with_constant(X: Array, fit_intercept: bool) -> Array:
     if not fit_intercept:
         return X
@@ -294,19 +310,30 @@ def _classes(y: Array) -> np.ndarray:
 
 def _encode(y: Array, classes: np.ndarray, X: Array, name: str) -> Array:
     labels = _labels(y)
-    known = np.isin(labels, classes)
-    if not known.all():
-        row = int(np.argmin(known))
+    index = _places(labels, classes)
+    if (index < 0).any():
+        row = int(np.argmax(index < 0))
         raise ValueError(
             f"the targets of {name} have the label {labels.tolist()[row]!r} at row {row} (from 0); "
             f"needed one of the training labels {_some(classes)}; try dropping these rows of "
             f"{name}, or ridge if targets are quantities"
         )
-    index = np.searchsorted(classes, labels)
     xp = array_namespace(X)
     if len(classes) == 2:
         return xp.asarray(2.0 * index - 1.0, dtype=X.dtype, device=device(X))
     return xp.asarray(index, dtype=xp.int64, device=device(X))
+
+
+def _places(labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The index of each label in the sorted classes, -1 for one that is none of them."""
+    kinds = {labels.dtype.kind, classes.dtype.kind}
+    if labels.dtype != classes.dtype and kinds <= set("iufO"):
+        # NumPy compares numbers of two types as float64, which merges those beyond 2^53.
+        place = {label: k for k, label in enumerate(classes.tolist())}
+        return np.array([place.get(label, -1) for label in labels.tolist()])
+    known, index = np.isin(labels, classes), np.full(len(labels), -1)
+    index[known] = np.searchsorted(classes, labels[known])
+    return index
 
 
 def _some(classes: np.ndarray) -> str:

@@ -9,6 +9,7 @@ import difflib
 import math
 from array import array
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import NoReturn
 
 import numpy as np
@@ -155,6 +156,23 @@ def _target(path: File, name: str, cells: list[str], lines: Sequence[int]) -> np
     for line, cell in zip(lines, cells, strict=True):
         _number(path, line, name, cell)
     try:
-        return np.array([int(cell) for cell in cells], dtype=np.int64)
-    except (ValueError, OverflowError):
+        whole = [int(cell) for cell in cells]
+    except ValueError:
         return np.array(values, dtype=np.float64)
+    return _whole(path, name, whole, lines)
+
+
+def _whole(path: File, name: str, whole: list[int], lines: Sequence[int]) -> np.ndarray:
+    """Whole numbers as int64, or as float64 where that tells them apart: labels must not merge."""
+    try:
+        return np.array(whole, dtype=np.int64)
+    except OverflowError:
+        values, first = np.array(whole, dtype=np.float64), dict[float, int]()
+    for line, number, value in zip(lines, whole, values.tolist(), strict=True):
+        # The float is the number, or is written like it: 1e30 is not 10^30 but nothing else's text.
+        held = number in (value, int(Decimal(repr(value))))
+        if not held or first.setdefault(value, number) != number:
+            needed = "whole numbers that int64 or float64 holds"
+            remedy = "a word before each number if they are labels, a decimal point if quantities"
+            fail(path, clipped(str(number)), needed, remedy, column=name, row=line)
+    return values

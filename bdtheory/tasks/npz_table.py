@@ -63,9 +63,12 @@ def _check_shapes(path: File, arrays: dict[str, np.ndarray]) -> int:
 
 
 def _numeric(path: File, name: str, a: np.ndarray) -> np.ndarray:
-    """The array, real and finite."""
+    """The array, real and finite; numbers with a point as float64."""
     if a.dtype.kind not in "fiub":
         fail(path, f"dtype {a.dtype}", "numbers", "a numeric encoding", column=name)
+    if a.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what float64 cannot hold is infinite, and refused
+            a = a.astype(np.float64, copy=False)
     bad = np.argwhere(~np.isfinite(a))
     if len(bad):
         row, value = int(bad[0][0]), float(a[tuple(bad[0])])
@@ -80,8 +83,13 @@ def _target(path: File, name: str, y: np.ndarray) -> np.ndarray:
     if y.dtype.kind == "U":
         no_empty(path, name, y.tolist(), range(len(y)))
         return y
-    _numeric(path, name, y)
-    return y.astype(np.float64 if y.dtype.kind == "f" else np.int64)
+    y = _numeric(path, name, y)
+    large = np.flatnonzero(y > np.iinfo(np.int64).max) if y.dtype.kind == "u" else []
+    if len(large):
+        row, needed = int(large[0]), "at most 2^63 - 1 (rows count from 0)"
+        remedy = "y.astype(str) for labels, y.astype(float) for quantities"
+        fail(path, str(y[row]), needed, remedy, column=name, row=row)
+    return y if y.dtype.kind == "f" else y.astype(np.int64)
 
 
 def _texts(path: File, name: str, arrays: dict[str, np.ndarray], n: int) -> list[str] | None:
