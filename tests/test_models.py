@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -653,6 +655,42 @@ def test_all_weights_zero_but_one(classes, rtol):
         flat = bdt.Problem(bdt.Logistic(0.0), train=train, val=val)
         fit = refit(flat, np.eye(12)[0], rtol=rtol)
         assert not fit.converged and "separable" in fit.message
+
+
+EPS = np.finfo(np.float64).eps
+
+
+@pytest.mark.parametrize(
+    "value, slope, values, shrunk, t",
+    [
+        (0.0, 1.0, [-1e-4], 1.0, 1.0),  # at the condition of Armijo
+        (0.0, 1.0, [-0.9e-4, -0.6e-4], 1.0, 0.5),  # 1e-4 t slope is asked for at each t
+        (1.0, 1e-16, [1 - 9.5 * EPS, 1 - 10.5 * EPS], 1.0, 0.5),  # flat to 10 eps of the value,
+        (1.0, 1e-16, [1 - 9.5 * EPS], 0.5, 1.0),  # where half the gradient is asked for
+        (4.0, 1e-16, [4 - 16 * EPS, 3.0], 0.6, 0.5),
+        (1.0, -0.5, [], 1.0, None),  # no descent, and nothing is tried
+        (1.0, 0.0, [], 1.0, None),
+        (1.0, 1.0, [2.0] * 27, 1.0, None),  # down to 1e-8
+    ],
+)
+def test_the_line_search_takes_the_first_step_that_lowers_F_enough(value, slope, values, shrunk, t):
+    """With made-up values, and gradients `shrunk` as much, at t = 1, 1/2, ..."""
+    tried, left = [], iter(values)
+
+    def at(theta):
+        tried.append(float(-theta[0]))
+        return newton.Point(theta, next(left), np.array([shrunk]), theta)
+
+    X = SimpleNamespace(dtype=np.float64)
+    lower: Any = SimpleNamespace(xp=np, data=SimpleNamespace(X=X), at=at)
+    start = newton.Point(np.zeros(1), value, np.array([1.0]), np.zeros(1))
+    step = np.array([slope])
+    tried_at = [abs(slope) * 0.5**k for k in range(len(values))]
+    new, size = newton._line_search(lower, start, step)
+    assert tried == pytest.approx(tried_at, rel=1e-15)
+    assert (new is None) == (t is None)
+    if t is not None:
+        assert size == t and new.value == values[-1]
 
 
 def test_conjugate_gradients_stop_before_a_residual_leaves_float32():
