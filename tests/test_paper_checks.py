@@ -320,7 +320,6 @@ def test_c12_measures_every_method_on_a_tiny_task(monkeypatch):
         (["--json", "."], "no plain file"),
         (["--json", ""], "needed a name"),
         (["--report", ""], "needed a name"),
-        (["--report", str(Path(__file__).parent.parent / "docs/explorer")], "index.html of some"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(argv, words, capsys):
@@ -331,6 +330,14 @@ def test_bad_input_is_refused_in_one_line(argv, words, capsys):
     assert words in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_a_report_takes_the_place_of_no_other_page(tmp_path, capsys):
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(SystemExit) as stop:
+        main(["C05", "--report", str(tmp_path)])
+    assert stop.value.code == 2 and "index.html of something else" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "mine"
 
 
 def test_json_keys_and_independence_of_jobs(tmp_path, capsys):

@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 import bdtheory.sft
-from bdtheory.models.network import offline
+from bdtheory.models.pretrained import offline
 from bdtheory.sft import WeightedSFTTrainer, row_factors
 
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
