@@ -101,6 +101,7 @@ def refit(problem: Problem, w: Array, warm_start: Fit | None = None, *, rtol: fl
     return fit_weighted(problem, w, problem.train, warm_start, val=problem.val, rtol=rtol)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # comes out as not converged, or as a bound of inf
 def fit_weighted(
     problem: Problem,
     w: Array,

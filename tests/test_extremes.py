@@ -7,6 +7,8 @@ import pytest
 from strategies import arrays
 
 import bdtheory as bdt
+from bdtheory.hypergradient import refit
+from bdtheory.methods import implicit, run
 
 
 def outliers(scale, seed=0):
@@ -130,3 +132,37 @@ def test_saving_never_removes_a_file_of_somebody_else(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileExistsError, match="needed an empty or new folder"):
         fit.save(tmp_path / "file")
+
+
+def test_bounds_that_overflow_are_no_bounds_and_no_warning():
+    """float32: residuals of 1e8 over features of 1e-8, at weights 37 orders of magnitude apart."""
+    rng = np.random.default_rng(6)
+    X = (1e-8 * rng.standard_normal((3, 3))).astype(np.float32)
+    y = (1e8 * rng.standard_normal(3)).astype(np.float32)
+    problem = bdt.Problem(bdt.Ridge(0.0), train=(X, y), val=(X, y))
+    fit = refit(problem, np.array([1.0, 1e-37, 0.0], dtype=np.float32))
+    assert fit.gap == np.inf and not np.isnan(fit.distance)
+
+
+@pytest.mark.parametrize("size, says", [(np.inf, "overflows"), (1e3, "promises"), (1e-9, "holds")])
+def test_a_hypergradient_that_overflows_is_not_stationary(monkeypatch, size, says):
+    train, val = arrays(0, 6, 2, 3)
+    problem = bdt.Problem(bdt.Ridge(0.1), train=train, val=val)
+    grad = size * np.array([1.0, -1.0, 0.5, 0.5, 0.5, 0.5])
+    w = np.array([0.5, 0.0, 0.5, 0.0, 0.0, 0.0])
+
+    def derivative(*_):
+        return np.float64(1.0), grad
+
+    for module in (run, implicit):
+        monkeypatch.setattr(module, "value_and_gradient", derivative)
+    found = run.finish(problem, bdt.Penalty(), w, run.Trace(None), tol=1e-3)
+    assert says in found.message
+    assert (found.status is bdt.Status.STATIONARY) == (says == "holds")
+    promise = run.descent_left(problem, w, refit(problem, w))
+    regularised = implicit.regularised_descent_left(problem, w, 1e-9)
+    if size == np.inf:
+        assert np.isnan(promise) and np.isnan(regularised)
+    else:
+        assert promise == pytest.approx(1.75 * size)  # w.g = 0.75 size, the least is -size
+        assert regularised == pytest.approx(1.75 * size, abs=1e-7)

@@ -79,7 +79,8 @@ def test_float32_is_right_within_its_precision(case, entries):
     longest = [1.0 + np.linalg.norm(a, axis=1).max() for a in (X, X_val)]
     room = 2.0**-23 * (10 + float(math.prod(longest)) / problem.model.mu)
     assert room < 1e-2 and value_2 == pytest.approx(value, rel=room, abs=1e-6)
-    np.testing.assert_allclose(grad_2, grad, atol=room * (1e-2 + np.abs(grad).max()))
+    # -g_i' H^-1 g_val: theta enters all three factors, and the solve rounds as well.
+    np.testing.assert_allclose(grad_2, grad, atol=4 * room * (1e-2 + np.abs(grad).max()))
 
 
 @pytest.mark.parametrize("classes", [0, 2, 3])

@@ -27,6 +27,7 @@ from .run import (
     finish,
     in_kind,
     masses,
+    still_promised,
     uniform_weights,
 )
 from .secondorder import few_groups, minimise_masses, revived
@@ -148,11 +149,9 @@ class Implicit:
         if found.status is Status.DIVERGED:
             return found
         promise = regularised_descent_left(problem, found.weights, self.tau)
-        tol = self.tol * found.val_loss
         status, message = Status.STATIONARY, "the first-order condition of L_val + tau KL holds"
-        if not promise <= tol:
-            status = Status.MAX_ITERATIONS
-            message = f"a shift of mass still promises {promise:.1e} > tol * L_val = {tol:.1e}"
+        if reason := still_promised(promise, self.tol * found.val_loss):
+            status, message = Status.MAX_ITERATIONS, reason
         return replace(found, status=status, message=message, certificate={})
 
     def _optimal(self, problem: Problem, value: float) -> bool:
@@ -244,12 +243,14 @@ def slope(w: Array) -> Array:
     return xp.log(w.shape[0] * xp.clip(w, xp.finfo(w.dtype).smallest_normal, None)) + 1.0
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def regularised_descent_left(problem: Problem, w: Array, tau: float) -> float:
     """What L_val + tau KL could still lose if L_val were linear, >= 0: tau KL(w, w').
 
     With g the hypergradient at w and w' the minimiser of w'.g + tau KL(w', uniform), which is
     w'_i ~ exp(-g_i / tau), with groups v'_g ~ n_g exp(-mean g / tau): zero exactly where
     g_i + tau log w_i is the same for all i, and w.g - min_i g_i for tau -> 0 (source: here).
+    NaN where the hypergradient overflows.
     """
     g = to_numpy(value_and_gradient(problem, refit(problem, w))[1]).astype(np.float64)
     scores = -gather(g, problem.groups) / tau

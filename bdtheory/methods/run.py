@@ -123,16 +123,24 @@ def _not_stationary(problem: Problem, w: Array, fit: Fit, tol: float) -> str:
     """Why STATIONARY may not be said of these weights; "" where it may."""
     if fit.vjp is None:
         return "no derivative of theta(w): nothing is known"
-    if (promise := descent_left(problem, w, fit)) > tol:
+    return still_promised(descent_left(problem, w, fit), tol)
+
+
+def still_promised(promise: float, tol: float) -> str:
+    """Why a descent that is promised is too much for STATIONARY; "" where it is not."""
+    if math.isnan(promise):
+        return "the hypergradient overflows: nothing is known of a descent"
+    if promise > tol:
         return f"a shift of mass still promises {promise:.1e} > tol * L_val = {tol:.1e}"
     return ""
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def descent_left(problem: Problem, w: Array, fit: Fit) -> float:
     """w.g - min_i g_i >= 0 with g the hypergradient: 0 exactly where no shift of mass descends.
 
     The first-order condition on the simplex, in units of L_val (the gap of Frank and Wolfe). With
-    groups the gradient is that of the group masses.
+    groups the gradient is that of the group masses. NaN where it overflows.
     """
     grad = to_numpy(value_and_gradient(problem, fit)[1]).astype(np.float64)
     w_g = float(to_numpy(w).astype(np.float64) @ grad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class Fit:
     converged: bool = True
     message: str = ""
     factor: Any = None
+
+    def __post_init__(self):
+        for name in ("gap", "distance"):
+            if math.isnan(getattr(self, name)):  # of numbers that overflow: no bound is known
+                object.__setattr__(self, name, math.inf)
 
 
 def ridge_rows(mu: float, X: Array, fit_intercept: bool) -> Array:
