@@ -5,8 +5,9 @@
     make soak ARGS='-k usefulness'               # of some properties
 
 A plugin of pytest, loaded by conftest.py under the profile `soak`. What has passed lies in
-build/soak, a line per property with its examples and seconds; a run that was interrupted goes on,
-and all is begun anew where the package or the tests have changed, or other examples are asked for.
+build/soak, a line per property with its examples and seconds; a run that was interrupted goes on.
+A property is begun anew where the package, its own file or what the tests share has changed, or
+where other examples are asked for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,20 +34,30 @@ RUN_SHARE = 20  # examples that are whole runs of a method are fewer by this fac
 PASSED = re.compile(r"(\d+) passing")  # in Hypothesis's statistics; none found is an error below
 
 
-def _identity() -> str:
-    """Changes with every line of the package and of the tests, and with what is asked for."""
-    files = sorted(p for folder in ("bdtheory", "tests") for p in (ROOT / folder).rglob("*.py"))
+@cache
+def _identity(test: Path) -> str:
+    """Changes with the package, this file of tests and what tests share, and with what is asked."""
+    shared = [ROOT / "tests" / name for name in ("conftest.py", "strategies.py", "tiny_lm.py")]
+    files = [*sorted((ROOT / "bdtheory").rglob("*.py")), *shared, test]
     parts = [f"{path.relative_to(ROOT)}\n{path.read_text('utf-8')}" for path in files]
-    return hashlib.sha256("\0".join([str(EXAMPLES), str(SEED), *parts]).encode()).hexdigest()
+    asked = [str(EXAMPLES), str(RUN_SHARE), str(SEED)]
+    return hashlib.sha256("\0".join([*asked, *parts]).encode()).hexdigest()
+
+
+def _of(name: str) -> str:
+    """The identity of a property by its node id; "" where its file is gone."""
+    test = ROOT / name.partition("::")[0]
+    return _identity(test) if test.is_file() else ""
 
 
 class Soaking:
     """The properties that have passed, by their names: those of earlier runs, and this one's."""
 
     def __init__(self):
-        self.store = ROOT / "build/soak" / f"{_identity()[:16]}.jsonl"
+        self.store = ROOT / "build/soak/passed.jsonl"
         lines = self.store.read_text().splitlines() if self.store.exists() else []
-        self.known = {found["name"]: found for found in map(json.loads, lines)}
+        every = (json.loads(line) for line in lines)
+        self.known = {f["name"]: f for f in every if f["identity"] == _of(f["name"])}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]):
         passed = [item for item in items if item.nodeid in self.known]
@@ -64,7 +76,8 @@ class Soaking:
     def pytest_runtest_logreport(self, report: pytest.TestReport):
         if report.when != "call" or not report.passed or "PYTEST_XDIST_WORKER" in os.environ:
             return
-        found = {"name": report.nodeid, "examples": dict(report.user_properties)["examples"]}
+        found = {"name": report.nodeid, "identity": _of(report.nodeid)}
+        found["examples"] = dict(report.user_properties)["examples"]
         found["seconds"] = round(report.duration, 1)
         self.known[report.nodeid] = found
         self.store.parent.mkdir(parents=True, exist_ok=True)
