@@ -156,13 +156,30 @@ def test_a_hypergradient_that_overflows_is_not_stationary(monkeypatch, size, say
 
     for module in (run, implicit):
         monkeypatch.setattr(module, "value_and_gradient", derivative)
-    found = run.finish(problem, bdt.Penalty(), w, run.Trace(None), tol=1e-3)
+    with np.errstate(invalid="ignore"):  # as in learn_weights
+        found = run.finish(problem, bdt.Penalty(), w, run.Trace(None), tol=1e-3)
+        promise = run.descent_left(problem, w, refit(problem, w))
+        regularised = implicit.regularised_descent_left(problem, w, 1e-9)
     assert says in found.message
     assert (found.status is bdt.Status.STATIONARY) == (says == "holds")
-    promise = run.descent_left(problem, w, refit(problem, w))
-    regularised = implicit.regularised_descent_left(problem, w, 1e-9)
     if size == np.inf:
         assert np.isnan(promise) and np.isnan(regularised)
     else:
         assert promise == pytest.approx(1.75 * size)  # w.g = 0.75 size, the least is -size
         assert regularised == pytest.approx(1.75 * size, abs=1e-7)
+
+
+@pytest.mark.parametrize("value_function", [True, False])
+def test_parameters_whose_squares_float32_cannot_hold(value_function):
+    """theta = 1e24, (mu/2) ||theta||^2 = 0; the loss as in units where theta is 1."""
+    rng = np.random.default_rng(0)
+    X, V = rng.standard_normal((6, 1)), rng.standard_normal((4, 1))
+    y, v = X[:, 0] + rng.standard_normal(6), V[:, 0]
+    method = bdt.Penalty(value_function=value_function)
+    losses = []
+    for x, t in ((1e-16, 1e8), (1.0, 1.0)):
+        train, val = (((x * a).astype(np.float32), t * b) for a, b in ((X, y), (V, v)))
+        found = bdt.learn_weights(bdt.Problem(bdt.Ridge(0.0), train=train, val=val), method)
+        assert found.status is not bdt.Status.DIVERGED and np.all(np.isfinite(found.theta))
+        losses.append(found.val_loss / t**2)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3, abs=1e-8)

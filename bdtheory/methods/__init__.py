@@ -8,6 +8,8 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from ..linalg import few_threads
 from ..models.checks import check_count
 from ..problem import Problem
@@ -88,7 +90,8 @@ def learn_weights(
             f"checkpoint is {str(checkpoint)!r} with {type(problem.model).__name__}; needed a "
             "model that is trained step by step; try without, and Selection.save for the result"
         )
-    with few_threads(problem.size):
+    # What overflows on the way is judged by what comes out of it, and at the end by a status.
+    with few_threads(problem.size), np.errstate(over="ignore", invalid="ignore"):
         return method.run(problem, seed, callback)
 
 

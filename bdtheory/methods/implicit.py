@@ -243,7 +243,6 @@ def slope(w: Array) -> Array:
     return xp.log(w.shape[0] * xp.clip(w, xp.finfo(w.dtype).smallest_normal, None)) + 1.0
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def regularised_descent_left(problem: Problem, w: Array, tau: float) -> float:
     """What L_val + tau KL could still lose if L_val were linear, >= 0: tau KL(w, w').
 

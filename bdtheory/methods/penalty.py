@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..hypergradient import mean_loss, refit
-from ..linalg import dot
+from ..linalg import dot, norm
 from ..models.checks import check_count, check_flag, check_number
 from ..models.fit import Fit
 from ..problem import Array, Problem
@@ -136,4 +136,5 @@ class _Objective:
         """(mu/2) ||theta||^2 without the intercept's row."""
         model = self.problem.model
         rows = theta[:-1, ...] if getattr(model, "fit_intercept", False) else theta
-        return 0.5 * getattr(model, "mu", 0.0) * dot(rows, rows)
+        size = norm(rows)  # its square may be beyond float32
+        return 0.5 * getattr(model, "mu", 0.0) * size * size

@@ -135,7 +135,6 @@ def still_promised(promise: float, tol: float) -> str:
     return ""
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def descent_left(problem: Problem, w: Array, fit: Fit) -> float:
     """w.g - min_i g_i >= 0 with g the hypergradient: 0 exactly where no shift of mass descends.
 
