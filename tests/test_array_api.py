@@ -222,8 +222,11 @@ METHODS = {
 def test_learned_weights(name, groups, method):
     plain, strict = twins(name, groups=groups)
     expected, got = (bdt.learn_weights(p, METHODS[method]) for p in (plain, strict))
-    is_close(got.weights, expected.weights, 1e-6 / EPS)
-    is_close(got.theta, expected.theta, 1e-6 / EPS)
+    # A line search compares values: where they are flat it sees a minimiser to the square root of
+    # their rounding only, gamma eps for the P_gamma of `Penalty`, gamma = 1e3.
+    room = 10 * math.sqrt(1e3 * EPS) if method == "Penalty" else 1e-6
+    is_close(got.weights, expected.weights, room / EPS)
+    is_close(got.theta, expected.theta, room / EPS)
     assert got.val_loss == pytest.approx(expected.val_loss, rel=1e-6)
     assert got.status is expected.status and set(got.certificate) == set(expected.certificate)
 
