@@ -42,7 +42,7 @@ MODULES = {
     "usefulness": "tests/test_usefulness.py",
     "models/ridge": f"{GRADIENTS} tests/test_models.py"
     " -k 'not path and not tolerance and not factor and not precondition and not three_routes'",
-    "models/logistic": f"{GRADIENTS} tests/test_models.py",
+    "models/logistic": f"{GRADIENTS} tests/test_models.py -k 'not routes'",
     "models/newton": f"{GRADIENTS} tests/test_models.py tests/test_newton.py -k 'not routes'",
     "models/attention": "tests/test_attention.py",
     "methods/outer": "tests/test_outer.py",
