@@ -40,7 +40,7 @@ MODULES = {
     " -k 'not three_routes and not central and not path'",
     "ratios": "tests/test_ratios.py",
     "usefulness": "tests/test_usefulness.py",
-    "models/ridge": f"{GRADIENTS} tests/test_models.py"
+    "models/ridge": f"{GRADIENTS} tests/test_models.py tests/test_ridge.py"
     " -k 'not path and not tolerance and not factor and not precondition and not three_routes'",
     "models/logistic": f"{GRADIENTS} tests/test_models.py -k 'not routes'",
     "models/newton": f"{GRADIENTS} tests/test_models.py tests/test_newton.py -k 'not routes'",
