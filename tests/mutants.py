@@ -43,7 +43,8 @@ MODULES = {
     "models/ridge": f"{GRADIENTS} tests/test_models.py tests/test_ridge.py"
     " -k 'not path and not tolerance and not factor and not precondition and not three_routes'",
     "models/logistic": f"{GRADIENTS} tests/test_models.py -k 'not routes'",
-    "models/newton": f"{GRADIENTS} tests/test_models.py tests/test_newton.py -k 'not routes'",
+    "models/newton": f"{GRADIENTS} tests/test_models.py tests/test_newton.py"
+    " -k 'not routes and not most_paths'",
     "models/attention": "tests/test_attention.py",
     "methods/outer": "tests/test_outer.py",
     "methods/inverse": "tests/test_inverse.py",

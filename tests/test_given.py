@@ -80,6 +80,14 @@ def test_scores_that_are_the_truth_have_an_auc_of_1_and_their_opposite_of_0():
     assert 100 * good < bad
 
 
+@pytest.mark.parametrize("scores", [["high", "low"], [0.5, "low"], [0.5, None]])
+def test_scores_of_objects_are_refused_unless_all_are_numbers(scores):
+    """As pandas hands over a column of mixed entries; None is NaN to NumPy."""
+    with pytest.raises(ValueError, match=r"^scores (are not numbers|have nan at row 1) "):
+        top_scores(np.array(scores, dtype=object), 1)
+    np.testing.assert_array_equal(top_scores(np.array([0.5, 2**70], dtype=object), 1), [0, 1])
+
+
 def test_the_text_is_short_and_the_numbers_stay_out():
     w = np.arange(1.0, 1001.0)
     assert as_text(Given(w, "perplexity")) == str(Given(w, "perplexity")) == "Given('perplexity')"
