@@ -1,10 +1,10 @@
 """A pytest plugin for a Python without torch: `python -m pytest -p tests.no_torch`.
 
 Test modules import torch at the top, and use it in some of their tests. While a module is
-collected, the import gives a stand-in that skips whoever uses it: a test, or the module where it is
-used at the top. While tests run there is no stand-in, and importing torch skips the test; so the
-package sees no torch, and what it does without is what is tested. Without the plugin a missing
-torch is an error, as it should be: it is a dependency.
+collected, the import gives a stand-in: a test that uses it is skipped, a module that uses it at the
+top is an error, since all its tests would be lost. While tests run there is no stand-in, and
+importing torch skips the test; so the package sees no torch, and what it does without is what is
+tested. Without the plugin a missing torch is an error, as it should be: it is a dependency.
 """
 
 from __future__ import annotations
@@ -21,11 +21,14 @@ class StandIn(ModuleType):
     """Importing it works; names in it do not, but for Python's own questions."""
 
     Tensor = type("Tensor", (), {})  # for isinstance and annotations: no array is one
+    int64 = "torch.int64"  # in tables of tests: no array has it
 
     def __getattr__(self, name: str) -> None:
         if name.startswith("__"):
             raise AttributeError(name)
-        pytest.skip("torch is not installed", allow_module_level=True)
+        if finder.collecting:
+            raise RuntimeError(f"torch.{name} at the top of a test module; needed within a test")
+        pytest.skip("torch is not installed")
 
 
 class Finder:

@@ -263,7 +263,6 @@ def test_prepare_takes_whole_numbers_of_every_kind(kind):
         (np.zeros((0, 4), dtype=int), np.zeros(0, dtype=int), "train is empty"),
         ([[0, 1, 2, 3], [0, 1.5, 2, 3]], [0, 1], "have 1.5 at row 1; needed whole numbers"),
         (np.zeros((2, 4)), [0, 1], "questions of train have 0.0 at row 0; needed whole"),
-        (torch.zeros((2, 4)), [0, 1], "at row 0; needed whole numbers"),
         ([[0, 1, 2, True]], [0], "have True at row 0"),
         ([["a", "b", "c", "d"]], [0], "have 'a' at row 0"),
         ([[0, 1, 2, 3]], [[0, 1]], r"responses of train have shape \(1, 2\); needed \(1,\), one"),
@@ -274,6 +273,14 @@ def test_prepare_takes_whole_numbers_of_every_kind(kind):
     ],
 )  # fmt: skip
 def test_bad_data_are_refused_with_the_row(X, y, words):
+    is_refused(X, y, words)
+
+
+def test_tensors_of_fractions_are_refused_with_the_row():
+    is_refused(torch.zeros((2, 4)), [0, 1], "at row 0; needed whole numbers")
+
+
+def is_refused(X, y, words):
     with pytest.raises(ValueError, match=words) as error:
         MODEL.prepare((X, y), GOOD, None)
     assert "; needed " in str(error.value)
