@@ -279,9 +279,11 @@ def soak(kills: int, seed: int, place: Path) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill commands at random; check what is left.")
-    parser.add_argument("--kills", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=60, help="how many (default 60)")
+    parser.add_argument("--seed", type=int, default=0, help="of when and what (default 0)")
     args = parser.parse_args()
+    if args.kills < 1:
+        parser.error(f"got --kills {args.kills}; needed at least 1; try --kills 60")
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         return soak(args.kills, args.seed, Path(folder) / "bench")
 

@@ -197,7 +197,9 @@ def main() -> int:
         print(reasons(), end="")
         return 0
     if unknown := set(options.modules) - set(MODULES):
-        parser.error(f"got {min(unknown)}; needed some of {', '.join(MODULES)}")
+        parser.error(f"got {min(unknown)}; needed some of {', '.join(MODULES)}; try models/newton")
+    if options.sample < 1:
+        parser.error(f"got --sample {options.sample}; needed at least 1; try --sample 20")
     os.chdir(ROOT)
     preload()
     rows = []

@@ -27,6 +27,16 @@ def test_the_survivors_of_the_readme_are_those_of_the_list():
     assert (TESTS / "README.md").read_text().endswith("## Survivors\n\n" + mutants.reasons())
 
 
+@pytest.mark.parametrize("given", [["--sample", "0"], ["--sample", "-5"], ["models/nwton"]])
+def test_a_sample_of_none_and_a_typo_are_refused(given, monkeypatch, capsys):
+    """[:-5] would be all mutants but five, and of none nothing is known."""
+    monkeypatch.setattr("sys.argv", ["mutants.py", *given])
+    with pytest.raises(SystemExit, match="2"):
+        mutants.main()
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"got {' '.join(given)}; needed " in line and "; try " in line
+
+
 def test_mutants_are_programs_and_differ_by_one_line():
     pytest.importorskip("cosmic_ray", reason="cosmic-ray is in the extra `trust`")
     source = "def f(a: int, b):\n    if a < 3:\n        return a + b\n    return a\n"

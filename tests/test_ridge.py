@@ -8,7 +8,7 @@ import bdtheory as bdt
 
 
 @pytest.mark.parametrize("unit", [1.0, 1e-9])
-def test_the_hypergradient_at_mu_zero_is_the_same_in_any_units(unit):
+def test_the_hypergradient_at_mu_zero_is_the_slope_in_any_units(unit):
     """theta.x has no unit of x in it, so neither has the slope: that of central differences."""
     train, val = arrays(3, 20, 4, 6)
     units, w = np.array([1.0, 1.0, 1.0, unit]), np.random.default_rng(0).dirichlet(np.ones(20))
